@@ -1,0 +1,51 @@
+# One command each. `make` alone lists them. Only Python, make and PyPI are needed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sagapay needs Python 3.11 or later; set PYTHON=python3.x"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned packages into $(VENV) (once) ..."
+	@awk '/^[^ #]/ {take = /^uv==/} take' requirements.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: help up down reset demo test check format lock bench install
+
+##@ Run
+install: $(STAMP) ## Install the pinned packages into .venv
+up: $(STAMP) ## Start the whole platform in the background; returns when it is ready
+	@$(BIN)/sagapay up --detach
+down: $(STAMP) ## Stop everything that `make up` started
+	@$(BIN)/sagapay down
+reset: $(STAMP) ## Stop, and delete all local data
+	@$(BIN)/sagapay down --erase
+demo: up ## Start the platform and watch money move through the REST API
+	@$(BIN)/sagapay demo
+
+##@ Prove
+test: $(STAMP) ## Run the test suite on the real servers of the embedded stack
+	@$(BIN)/python -m pytest $(ARGS)
+check: $(STAMP) ## Lint, format, strict types, import contracts, dead links
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/house
+bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for under 3 minutes)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+##@ Maintain
+format: $(STAMP) ## Format and fix what can be fixed
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+lock: ## Pin all dependencies anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras -o requirements.lock pyproject.toml requirements.build.in
+
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile

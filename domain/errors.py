@@ -1,0 +1,203 @@
+"""All errors of Sagapay: a stable code, an HTTP status, and whether trying again can help.
+
+A *request refusal* (syntax, authentication, unknown id) writes nothing. A *decision* (funds, frozen …) is not an
+exception at all: it is a recorded outcome, see `DecisionCode`. docs/reference/errors.md lists every code; a test
+keeps the two equal.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class SagapayError(Exception):
+    """Something went wrong that has a name. The docstring is the default message."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip().splitlines()[0]
+        super().__init__(self.detail)
+
+
+class InternalError(SagapayError):
+    """Something failed on our side; nothing was half-done. Retry with the same idempotency key."""
+
+    code, status, retryable = "internal_error", 500, True
+
+
+class SettingsInvalid(SagapayError):
+    """A setting has a value that cannot work."""
+
+    code, status = "settings_invalid", 500
+
+
+# -- request refusals: nothing is written, the key stays unused -------------------------------------
+
+
+class InvalidRequest(SagapayError):
+    """The request does not have the documented form."""
+
+    code, status = "invalid_request", 400
+
+
+class InvalidMoney(InvalidRequest):
+    """An amount is an integer of minor units between 1 and 1,000,000,000,000, with an ISO 4217 currency."""
+
+    code = "invalid_amount"
+
+
+class UnknownCurrency(InvalidRequest):
+    """The currency is not an ISO 4217 code that this platform keeps accounts in."""
+
+    code = "unknown_currency"
+
+
+class InvalidId(InvalidRequest):
+    """The identifier is malformed: it wants its prefix and 32 lower-case hexadecimal digits."""
+
+    code = "invalid_id"
+
+
+class InvalidCursor(InvalidRequest):
+    """The cursor was not made by this endpoint. Start again without one."""
+
+    code = "invalid_cursor"
+
+
+class SelfTransfer(InvalidRequest):
+    """Sender and receiver are the same wallet."""
+
+    code = "self_transfer"
+
+
+class IdempotencyKeyMissing(InvalidRequest):
+    """Send an Idempotency-Key header (or idempotency_key in the body) with every POST."""
+
+    code = "idempotency_key_missing"
+
+
+class IdempotencyKeyInvalid(InvalidRequest):
+    """An idempotency key is 1 to 255 visible ASCII characters, the same in header and body."""
+
+    code = "idempotency_key_invalid"
+
+
+class Unauthenticated(SagapayError):
+    """Send a valid API key: Authorization: Bearer sk_…"""
+
+    code, status = "unauthenticated", 401
+
+
+class Forbidden(SagapayError):
+    """This API key's scope does not allow the call."""
+
+    code, status = "forbidden", 403
+
+
+class NotFound(SagapayError):
+    """There is no such resource for this client."""
+
+    code, status = "not_found", 404
+
+
+class MethodNotAllowed(SagapayError):
+    """The resource does not have this method."""
+
+    code, status = "method_not_allowed", 405
+
+
+class HandleTaken(SagapayError):
+    """Another user has this handle."""
+
+    code, status = "handle_taken", 409
+
+
+class CannotCancel(SagapayError):
+    """The transaction can no longer be cancelled."""
+
+    code, status = "cannot_cancel", 409
+
+
+class BodyTooLarge(SagapayError):
+    """The request body is larger than 64 KiB."""
+
+    code, status = "body_too_large", 413
+
+
+class IdempotencyKeyReused(SagapayError):
+    """This idempotency key was used with another body. Use a new key for a new request."""
+
+    code, status = "idempotency_key_reused", 422
+
+
+class BankRefusedLink(SagapayError):
+    """The bank does not know this public token, or has exchanged it already. Link the account anew."""
+
+    code, status = "bank_link_refused", 422
+
+
+# -- a server is down: retry with the same key -----------------------------------------------------
+
+
+class Unavailable(SagapayError):
+    """A server that this call needs is down. Retry with the same idempotency key."""
+
+    code, status, retryable = "unavailable", 503, True
+
+
+class LedgerUnavailable(Unavailable):
+    """The ledger's database does not answer. Retry with the same idempotency key."""
+
+    code = "ledger_unavailable"
+
+
+class WorkflowsUnavailable(Unavailable):
+    """The workflow engine does not answer. Retry with the same idempotency key."""
+
+    code = "workflows_unavailable"
+
+
+class NotRecordedYet(Unavailable):
+    """The payment was not recorded in time; it may still be. Retry with the same idempotency key."""
+
+    code = "not_recorded_yet"
+
+
+class BankUnavailable(Unavailable):
+    """The bank does not answer, and did not get our request."""
+
+    code = "bank_unavailable"
+
+
+class BankUnknown(Unavailable):
+    """The bank may or may not have done what we asked; it has to be asked by reference."""
+
+    code = "bank_unknown"
+
+
+# -- bugs: a person has to look ----------------------------------------------------------------------
+
+
+class LedgerRejected(SagapayError):
+    """The ledger was asked for something that is never right: unbalanced entries, an unknown account or hold."""
+
+    code, status = "ledger_rejected", 500
+
+
+class IllegalTransition(LedgerRejected):
+    """A transaction cannot go from its status to the one asked for."""
+
+    code = "illegal_transition"
+
+
+class DecisionCode(StrEnum):
+    """Why the ledger or a bank decided against a payment. Recorded under its key, the same for ever."""
+
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    WALLET_FROZEN = "wallet_frozen"
+    WALLET_CLOSED = "wallet_closed"
+    CURRENCY_MISMATCH = "currency_mismatch"
+    BANK_REFUSED = "bank_refused"
+    CANCELLED = "cancelled"

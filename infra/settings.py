@@ -1,0 +1,154 @@
+"""Every setting of every role, read from `SAGAPAY_…` variables once, validated before anything starts.
+
+A role is apart from another by settings only. Where a server's address is not set, `make up` starts
+an embedded one and sets it. docs/reference/settings.md is the table of these fields; a test keeps the two equal.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.errors import SettingsInvalid
+
+MAX_SHARDS = 256
+
+
+def _postgres_url(url: str) -> str:
+    if not url.startswith("postgresql://"):
+        raise ValueError("wants postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+    return url
+
+
+def _redis_url(url: str) -> str:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("wants redis://HOST:PORT/NUMBER")
+    return url
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("wants http://HOST:PORT")
+    return url.rstrip("/")
+
+
+PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
+RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """What a role needs to know. Raises SettingsInvalid, which names the variable and what it wants."""
+
+    model_config = SettingsConfigDict(env_prefix="SAGAPAY_", extra="ignore", frozen=True)
+
+    # -- servers ---------------------------------------------------------------------------------
+    shard_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
+        default=("postgresql://sagapay_app@127.0.0.1:15432/sagapay",),
+        description="The ledger's databases as the application's role, one per shard, comma-separated; "
+        "the directory lives on the first.",
+    )
+    migration_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
+        default=("postgresql://sagapay_owner@127.0.0.1:15432/sagapay",),
+        description="The same databases as the role that owns the tables; only migrations use it.",
+    )
+    redis_url: RedisUrl = Field(default="redis://127.0.0.1:16379/0", description="The cache.")
+    temporal_address: str = Field(default="127.0.0.1:7233", description="HOST:PORT of Temporal's frontend.")
+    temporal_namespace: str = Field(default="default", description="Temporal's namespace.")
+    temporal_ui_url: HttpUrl = Field(default="http://127.0.0.1:8233", description="Where operators look.")
+    kafka_bootstrap: str | None = Field(
+        default=None,
+        description="Kafka's bootstrap servers. Unset: the embedded broker, found by the discovery file.",
+    )
+    state_dir: Path = Field(
+        default=Path(".sagapay"), description="Data, logs and the discovery files of the embedded stack."
+    )
+
+    # -- roles -----------------------------------------------------------------------------------
+    api_host: str = Field(default="127.0.0.1", description="The address the API listens on.")
+    api_port: Port = Field(default=8000, description="The port the API listens on.")
+    api_hosts_worker: bool = Field(
+        default=True, description="The API polls the transfer queue itself, so that transfers start eagerly."
+    )
+    bank_host: str = Field(default="127.0.0.1", description="The address the simulated bank listens on.")
+    bank_port: Port = Field(default=8100, description="The port the simulated bank listens on.")
+    bank_url: HttpUrl = Field(default="http://127.0.0.1:8100", description="The simulated bank, as we call it.")
+    metrics_port: Port = Field(default=0, description="Prometheus port of roles without HTTP; 0 for none.")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
+
+    # -- the database ----------------------------------------------------------------------------
+    database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections a shard and process.")
+    database_timeout_seconds: Seconds = Field(default=10, description="Longest statement of the application.")
+
+    # -- payments --------------------------------------------------------------------------------
+    home_currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="Currency of a new wallet.")
+    accept_timeout_seconds: Seconds = Field(
+        default=5, description="How long a POST waits for its payment to be recorded before it says 503."
+    )
+    bank_quick_retry_seconds: Seconds = Field(
+        default=120, description="How long a bank call is retried quickly before the payment parks."
+    )
+    bank_slow_retry_seconds: Seconds = Field(
+        default=300, description="How often a parked payment asks its bank again by itself."
+    )
+    bank_request_timeout_seconds: Seconds = Field(
+        default=5, description="One request to a bank; a time-out is UNKNOWN."
+    )
+    settlement_poll_seconds: Seconds = Field(
+        default=5, description="How often an accepted payment asks its bank whether it has settled."
+    )
+    sweep_interval_seconds: Seconds = Field(
+        default=15, description="How often open transactions without a running workflow are looked for."
+    )
+    sweep_after_seconds: Seconds = Field(
+        default=30, description="How old an open transaction must be before the sweeper looks at it."
+    )
+
+    # -- events ----------------------------------------------------------------------------------
+    relay_max_ahead: int = Field(
+        default=2000,
+        ge=1,
+        description="Events a lane's relay may be ahead of its consumers on the embedded broker.",
+    )
+    worker_max_concurrent: int = Field(
+        default=100, ge=1, le=10_000, description="Activities and workflow tasks a worker runs at once."
+    )
+
+    @field_validator("shard_urls", "migration_urls", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_shard_so_far(self) -> Self:
+        if len(self.shard_urls) != 1 or len(self.migration_urls) != 1:
+            raise ValueError("shard_urls and migration_urls want exactly one database each in this version")
+        return self
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        field = "_".join(str(part) for part in problem["loc"] if isinstance(part, str))
+        message = problem["msg"].removeprefix("Value error, ")
+        name = f"SAGAPAY_{field.upper()}" if field else "SAGAPAY_…"
+        lines.append(f"{name}: {message} (got {problem['input']!r})" if field else message)
+    return "; ".join(lines)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read and validate the environment. Raises SettingsInvalid."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsInvalid(_explain(error)) from error
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return load_settings()
