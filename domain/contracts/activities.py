@@ -1,0 +1,37 @@
+"""Activity names. Workflows call them by name, `activities/` implements them under the same names.
+
+Every ledger step is an activity of the step's own name, so that operators read it in the Temporal UI.
+
+| activity | input | result |
+|---|---|---|
+| a first step: settle_transfer, record_deposit, hold_withdrawal | PaymentRequest | StepResult |
+| any later step | StepCommand | StepResult |
+| pull_from_bank, push_to_bank, look_up_at_bank | BankCommand | BankReply |
+| note_attention | AttentionNote | nothing |
+| sweep_orphans | SweepRequest | SweepReport |
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+NOTE_ATTENTION: Final = "note_attention"
+PULL_FROM_BANK: Final = "pull_from_bank"
+PUSH_TO_BANK: Final = "push_to_bank"
+LOOK_UP_AT_BANK: Final = "look_up_at_bank"
+SWEEP_ORPHANS: Final = "sweep_orphans"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRequest:
+    """Look at transactions that have been open for `older_than_seconds`, at most `limit` of them."""
+
+    older_than_seconds: float
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepReport:
+    """How many open transactions were seen, and how many had no running workflow and got a new one."""
+
+    seen: int
+    restarted: int

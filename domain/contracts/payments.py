@@ -1,0 +1,120 @@
+"""Workflow inputs and results. Everything here is recorded in histories: names and types only ever grow."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from domain.ids import BankAccountId, ClientId, TransactionId, WalletId
+from domain.money import Money
+from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
+
+TRANSFER_QUEUE: Final = "transfers"
+PAYMENT_QUEUE: Final = "payments"
+OPERATIONS_QUEUE: Final = "operations"
+
+
+def bank_queue(bank: str) -> str:
+    """The task queue of one bank's calls."""
+    return f"bank-{bank}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyRecord:
+    """What is kept for ever of an idempotency key: 16 bytes of digest and 32 of fingerprint, both as hex."""
+
+    key_digest: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlan:
+    """How patient a payment is with its bank. Part of the input, so that a history says it and a replay agrees."""
+
+    quick_retry_seconds: float = 120
+    slow_retry_seconds: float = 300
+    request_timeout_seconds: float = 5
+    settlement_poll_seconds: float = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRequest:
+    """A payment as the API accepted it, or as the sweeper read it back (then `idempotency` is None).
+
+    `transaction_id` is a proposal: if the key was used before, the ledger answers with the id recorded then.
+    """
+
+    transaction_id: TransactionId
+    kind: TransactionKind
+    client_id: ClientId
+    amount: Money
+    workflow_id: str
+    effective_at: datetime
+    idempotency: IdempotencyRecord | None = None
+    source_wallet_id: WalletId | None = None
+    destination_wallet_id: WalletId | None = None
+    bank_account_id: BankAccountId | None = None
+    bank: str | None = None
+    memo: str | None = None
+    plan: RetryPlan = RetryPlan()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a payment failed: a `DecisionCode` value and a sentence for people."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """The one outcome of a step, and where the transaction stands after it.
+
+    `fingerprint` is that of the request that first used the key, None where the step carried no key.
+    """
+
+    transaction_id: TransactionId
+    step: Step
+    decision: StepDecision
+    status: TransactionStatus
+    failure: Failure | None = None
+    replayed: bool = False
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentResult:
+    """What a payment workflow replies and returns."""
+
+    transaction_id: TransactionId
+    status: TransactionStatus
+    failure: Failure | None = None
+    replayed: bool = False
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCommand:
+    """Take one more step with a recorded transaction. `failure` says why, for steps that end it unpaid."""
+
+    transaction_id: TransactionId
+    step: Step
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """A payment cannot go on by itself: at which step, why, and since when (business time)."""
+
+    step: str
+    reason: str
+    since: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionNote:
+    """Raise attention for a transaction, or clear it (None)."""
+
+    transaction_id: TransactionId
+    attention: Attention | None

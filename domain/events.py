@@ -1,0 +1,94 @@
+"""Event models: what the platform tells. Written to the outbox in the commit of what happened, then published.
+
+Topics and keys: `sagapay.transactions.v1` is keyed by transaction and promises no order between transactions;
+`sagapay.entries.v1` is keyed by account and carries the account's version, without gaps. A lane is a partition.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+from zlib import crc32
+
+from pydantic import BaseModel, ConfigDict
+
+from domain.contracts.payments import Failure
+from domain.ids import AccountId, BankAccountId, ClientId, EntryId, EventId, PostingId, TransactionId, WalletId
+from domain.transactions import TransactionKind, TransactionStatus
+
+TRANSACTIONS_TOPIC: Final = "sagapay.transactions.v1"
+ENTRIES_TOPIC: Final = "sagapay.entries.v1"
+LANES: Final = 4
+
+
+def lane_of(key: str) -> int:
+    """The lane (and Kafka partition) of everything with this key: 0 to LANES - 1."""
+    return crc32(key.encode()) % LANES
+
+
+class EventModel(BaseModel):
+    """What all events share: unknown fields are ignored when read, so that fields can be added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TransactionEvent(EventModel):
+    """A transaction as it was at one moment. `sender_id` and `receiver_id` are wallets; None is a bank."""
+
+    tx_id: TransactionId
+    client_id: ClientId
+    kind: TransactionKind
+    status: TransactionStatus
+    sender_id: WalletId | None
+    receiver_id: WalletId | None
+    bank_account_id: BankAccountId | None
+    amount: int
+    currency: str
+    memo: str | None
+    timestamp: datetime
+    failure: Failure | None = None
+
+
+class TransactionProcessingEvent(TransactionEvent):
+    """A payment was accepted and goes on."""
+
+    type: Literal["transaction.processing"] = "transaction.processing"
+
+
+class TransactionCompletedEvent(TransactionEvent):
+    """A payment succeeded; its money has moved."""
+
+    type: Literal["transaction.completed"] = "transaction.completed"
+
+
+class TransactionFailedEvent(TransactionEvent):
+    """A payment failed; its money is where it was."""
+
+    type: Literal["transaction.failed"] = "transaction.failed"
+
+
+class EntryPostedEvent(EventModel):
+    """A line was written on an account; balances can be rebuilt from these alone."""
+
+    type: Literal["entry.posted"] = "entry.posted"
+    entry_id: EntryId
+    posting_id: PostingId
+    tx_id: TransactionId
+    account_id: AccountId
+    side: Literal["DEBIT", "CREDIT"]
+    amount: int
+    currency: str
+    balance_after: int
+    version: int
+    timestamp: datetime
+
+
+class Envelope(EventModel):
+    """What a Kafka message's value is: JSON of this. `data` is one of the models above, chosen by `type`."""
+
+    id: EventId
+    type: str
+    version: int = 1
+    time: datetime
+    shard: int
+    key: str
+    position: str
+    data: TransactionProcessingEvent | TransactionCompletedEvent | TransactionFailedEvent | EntryPostedEvent

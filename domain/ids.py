@@ -1,0 +1,160 @@
+"""Identifiers: a prefix and the 32 lower-case hex digits of a UUIDv7 whose last 12 bits are the bucket.
+
+An id says when it was made and which of the 4,096 buckets it belongs to; settings say the bucket's shard. A user's
+bucket is chosen at random, wallets and bank accounts take their user's, a transaction its source wallet's.
+"""
+
+import re
+from secrets import randbelow
+from typing import Any, ClassVar, Final, Self
+from uuid import UUID, uuid5
+
+import uuid_utils
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from domain.errors import InvalidId
+
+BUCKETS: Final = 4096
+_BUCKET_MASK: Final = BUCKETS - 1
+_HEX: Final = re.compile(r"[0-9a-f]{32}")
+_SYSTEM_NAMESPACE: Final = UUID("5a6a9a90-0000-7000-8000-000000000000")
+
+
+def random_bucket() -> int:
+    """A bucket for a new user."""
+    return randbelow(BUCKETS)
+
+
+class PrefixedId(str):
+    """A string that is known to be a well-formed id of its noun. `parse` is the way in from outside."""
+
+    __slots__ = ()
+    prefix: ClassVar[str] = ""
+
+    @classmethod
+    def new(cls, bucket: int) -> Self:
+        """A fresh id in `bucket` (0 to 4095)."""
+        return cls.of(new_uuid(bucket))
+
+    @classmethod
+    def of(cls, value: UUID) -> Self:
+        """The id of a stored UUID."""
+        return cls(f"{cls.prefix}_{value.hex}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Check a string from outside. Raises InvalidId."""
+        prefix, _, digits = text.rpartition("_")
+        if prefix != cls.prefix or not _HEX.fullmatch(digits):
+            raise InvalidId(f"wants an id like {cls.prefix}_ and 32 lower-case hexadecimal digits")
+        return cls(text)
+
+    @property
+    def uuid(self) -> UUID:
+        """The UUID as the database stores it."""
+        return UUID(self[-32:])
+
+    @property
+    def bucket(self) -> int:
+        """Which of the 4,096 slices of the id space this belongs to."""
+        return int(self[-3:], 16)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        return core_schema.no_info_after_validator_function(cls._validate, core_schema.str_schema())
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": f"^{cls.prefix}_[0-9a-f]{{32}}$"}
+
+    @classmethod
+    def _validate(cls, text: str) -> Self:
+        try:
+            return cls.parse(text)
+        except InvalidId as error:
+            raise ValueError(error.detail) from error
+
+
+def new_uuid(bucket: int) -> UUID:
+    """A UUIDv7 (RFC 9562) with `bucket` in its last 12 bits."""
+    return UUID(int=uuid_utils.uuid7().int & ~_BUCKET_MASK | bucket)
+
+
+class ClientId(PrefixedId):
+    """An app that owns users."""
+
+    __slots__ = ()
+    prefix = "cli"
+
+
+class UserId(PrefixedId):
+    """A person."""
+
+    __slots__ = ()
+    prefix = "usr"
+
+
+class WalletId(PrefixedId):
+    """A balance of a user in one currency: one ledger account."""
+
+    __slots__ = ()
+    prefix = "wal"
+
+
+class BankAccountId(PrefixedId):
+    """A user's linked account at an outside bank."""
+
+    __slots__ = ()
+    prefix = "ba"
+
+
+class TransactionId(PrefixedId):
+    """A deposit, a withdrawal or a transfer that an app asked for."""
+
+    __slots__ = ()
+    prefix = "txn"
+
+
+class PostingId(PrefixedId):
+    """An atomic set of entries that sums to zero."""
+
+    __slots__ = ()
+    prefix = "pst"
+
+
+class EntryId(PrefixedId):
+    """One immutable debit or credit line on one account."""
+
+    __slots__ = ()
+    prefix = "ent"
+
+
+class HoldId(PrefixedId):
+    """Money reserved on an account."""
+
+    __slots__ = ()
+    prefix = "hld"
+
+
+class EventId(PrefixedId):
+    """Something that happened, as it was told."""
+
+    __slots__ = ()
+    prefix = "evt"
+
+
+class SystemAccountId(PrefixedId):
+    """One of our own accounts on a shard. Derived from its code, so every process knows it without asking."""
+
+    __slots__ = ()
+    prefix = "sys"
+
+    @classmethod
+    def from_code(cls, code: str) -> Self:
+        """The id of e.g. "clearing:simulator:USD:3"."""
+        return cls.of(uuid5(_SYSTEM_NAMESPACE, code))
+
+
+AccountId = WalletId | SystemAccountId
