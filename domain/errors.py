@@ -72,6 +72,12 @@ class SelfTransfer(InvalidRequest):
     code = "self_transfer"
 
 
+class UnknownBank(InvalidRequest):
+    """There is no such bank in the registry."""
+
+    code = "unknown_bank"
+
+
 class IdempotencyKeyMissing(InvalidRequest):
     """Send an Idempotency-Key header (or idempotency_key in the body) with every POST."""
 
@@ -133,7 +139,7 @@ class IdempotencyKeyReused(SagapayError):
 
 
 class BankRefusedLink(SagapayError):
-    """The bank does not know this public token, or has exchanged it already. Link the account anew."""
+    """The bank does not know this public token, or it has expired. Link the account anew."""
 
     code, status = "bank_link_refused", 422
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 from zlib import crc32
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from domain.contracts.payments import Failure
 from domain.ids import AccountId, BankAccountId, ClientId, EntryId, EventId, PostingId, TransactionId, WalletId
@@ -81,6 +81,9 @@ class EntryPostedEvent(EventModel):
     timestamp: datetime
 
 
+AnyEvent = TransactionProcessingEvent | TransactionCompletedEvent | TransactionFailedEvent | EntryPostedEvent
+
+
 class Envelope(EventModel):
     """What a Kafka message's value is: JSON of this. `data` is one of the models above, chosen by `type`."""
 
@@ -91,4 +94,4 @@ class Envelope(EventModel):
     shard: int
     key: str
     position: str
-    data: TransactionProcessingEvent | TransactionCompletedEvent | TransactionFailedEvent | EntryPostedEvent
+    data: AnyEvent = Field(discriminator="type")

@@ -1,0 +1,115 @@
+"""What each step does to the ledger, as one table. Pure: no I/O, everything that moves money is on this page.
+
+Bookkeeping (wallets and `due_to` are credit-normal, bank settlement and clearing debit-normal):
+
+| step | debit | credit | hold | then |
+|---|---|---|---|---|
+| settle_transfer | source wallet | destination wallet | | succeeded |
+| record_deposit | | | | processing |
+| credit_deposit | clearing | destination wallet | | processing |
+| settle_deposit | bank settlement | clearing | | succeeded |
+| fail_deposit | | | | failed |
+| hold_withdrawal | | | placed on the source wallet | processing |
+| capture_withdrawal | source wallet | clearing | captured | processing |
+| settle_withdrawal | clearing | bank settlement | | succeeded |
+| release_withdrawal | | | released | failed |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from domain.transactions import Step, TransactionKind, TransactionStatus
+
+
+class Role(StrEnum):
+    """An account's part in a step; `ledger/accounts.py` turns it into an account."""
+
+    SOURCE = "source_wallet"
+    DESTINATION = "destination_wallet"
+    CLEARING = "clearing"
+    SETTLEMENT = "bank_settlement"
+
+
+class HoldChange(StrEnum):
+    """What a step does with the transaction's hold on the source wallet."""
+
+    PLACE = "place"
+    CAPTURE = "capture"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One row of the table. A first step decides (funds, frozen, closed); a later one only finishes.
+
+    `after` is a step that must have been posted before; `not_after` one that must not have been.
+    """
+
+    kind: TransactionKind
+    then: TransactionStatus
+    first: bool = False
+    debit: Role | None = None
+    credit: Role | None = None
+    hold: HoldChange | None = None
+    after: Step | None = None
+    not_after: Step | None = None
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The accounts that the step locks or asks about."""
+        wanted = [self.debit, self.credit, Role.SOURCE if self.hold else None]
+        if self.first and self.kind is TransactionKind.DEPOSIT:
+            wanted.append(Role.DESTINATION)
+        return tuple(dict.fromkeys(role for role in wanted if role))
+
+
+_TRANSFER, _DEPOSIT, _WITHDRAWAL = TransactionKind.TRANSFER, TransactionKind.DEPOSIT, TransactionKind.WITHDRAWAL
+_PROCESSING, _SUCCEEDED, _FAILED = TransactionStatus.PROCESSING, TransactionStatus.SUCCEEDED, TransactionStatus.FAILED
+
+RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
+    {
+        Step.SETTLE_TRANSFER: Rule(
+            kind=_TRANSFER, first=True, debit=Role.SOURCE, credit=Role.DESTINATION, then=_SUCCEEDED
+        ),
+        Step.RECORD_DEPOSIT: Rule(kind=_DEPOSIT, first=True, then=_PROCESSING),
+        Step.CREDIT_DEPOSIT: Rule(
+            kind=_DEPOSIT,
+            debit=Role.CLEARING,
+            credit=Role.DESTINATION,
+            after=Step.RECORD_DEPOSIT,
+            not_after=Step.FAIL_DEPOSIT,
+            then=_PROCESSING,
+        ),
+        Step.SETTLE_DEPOSIT: Rule(
+            kind=_DEPOSIT, debit=Role.SETTLEMENT, credit=Role.CLEARING, after=Step.CREDIT_DEPOSIT, then=_SUCCEEDED
+        ),
+        Step.FAIL_DEPOSIT: Rule(kind=_DEPOSIT, after=Step.RECORD_DEPOSIT, not_after=Step.CREDIT_DEPOSIT, then=_FAILED),
+        Step.HOLD_WITHDRAWAL: Rule(kind=_WITHDRAWAL, first=True, hold=HoldChange.PLACE, then=_PROCESSING),
+        Step.CAPTURE_WITHDRAWAL: Rule(
+            kind=_WITHDRAWAL,
+            debit=Role.SOURCE,
+            credit=Role.CLEARING,
+            hold=HoldChange.CAPTURE,
+            after=Step.HOLD_WITHDRAWAL,
+            not_after=Step.RELEASE_WITHDRAWAL,
+            then=_PROCESSING,
+        ),
+        Step.SETTLE_WITHDRAWAL: Rule(
+            kind=_WITHDRAWAL,
+            debit=Role.CLEARING,
+            credit=Role.SETTLEMENT,
+            after=Step.CAPTURE_WITHDRAWAL,
+            then=_SUCCEEDED,
+        ),
+        Step.RELEASE_WITHDRAWAL: Rule(
+            kind=_WITHDRAWAL,
+            hold=HoldChange.RELEASE,
+            after=Step.HOLD_WITHDRAWAL,
+            not_after=Step.CAPTURE_WITHDRAWAL,
+            then=_FAILED,
+        ),
+    }
+)

@@ -1,0 +1,156 @@
+"""The ledger's service interface: the only way to money. In the caller's process today; the same behind RPC."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.ids import BankAccountId, ClientId, EntryId, TransactionId, UserId, WalletId
+from domain.money import Money
+from domain.transactions import Step, TransactionKind, TransactionStatus
+
+
+class AccountStatus(StrEnum):
+    """A frozen or closed wallet starts no new payment; what was accepted before goes to its end."""
+
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """A wallet as the ledger has it. `posted`, `held` and `available` are minor units of `currency`."""
+
+    wallet_id: WalletId
+    user_id: UserId
+    client_id: ClientId
+    currency: str
+    status: AccountStatus
+    posted: int
+    held: int
+    version: int
+
+    @property
+    def available(self) -> int:
+        """What can be spent: posted less held."""
+        return self.posted - self.held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a wallet's statement. `version` counts the account's entries without gaps, from 1."""
+
+    entry_id: EntryId
+    transaction_id: TransactionId
+    side: str
+    amount: int
+    currency: str
+    balance_after: int
+    version: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """A transaction as recorded."""
+
+    transaction_id: TransactionId
+    kind: TransactionKind
+    status: TransactionStatus
+    client_id: ClientId
+    amount: Money
+    source_wallet_id: WalletId | None
+    destination_wallet_id: WalletId | None
+    bank_account_id: BankAccountId | None
+    bank: str | None
+    memo: str | None
+    failure: Failure | None
+    attention: Attention | None
+    workflow_id: str
+    effective_at: datetime
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineItem:
+    """One thing that happened to a transaction; `type` is e.g. "step.posted" or "attention.raised"."""
+
+    type: str
+    step: Step | None
+    detail: dict[str, str]
+    effective_at: datetime
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedKey:
+    """What an idempotency key was first used for. `fingerprint` is hex."""
+
+    transaction_id: TransactionId
+    fingerprint: str
+
+
+class LedgerService(Protocol):
+    """Records, decides and answers. Every method raises LedgerUnavailable when the database does not answer.
+
+    A call that raised may still have happened; repeating it with the same keys gives the outcome that was recorded.
+    """
+
+    async def begin(self, request: PaymentRequest, step: Step) -> StepResult:
+        """Record a new payment and take its first step, in one commit. Raises IdempotencyKeyReused.
+
+        Used again with the same key, it returns the first outcome under the first transaction's id.
+        """
+        ...
+
+    async def take_step(self, command: StepCommand) -> StepResult:
+        """Take a later step of a recorded payment, once. Raises LedgerRejected for what is never right."""
+        ...
+
+    async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
+        """Say that a payment needs a person, or no longer does. A final transaction is left alone."""
+        ...
+
+    async def find_key(self, key_digest: str, near: WalletId) -> RecordedKey | None:
+        """What an idempotency key stands for, on the shard of the wallet it was scoped to."""
+        ...
+
+    async def transaction(self, transaction_id: TransactionId) -> Transaction | None:
+        """One transaction."""
+        ...
+
+    async def timeline(self, transaction_id: TransactionId) -> Sequence[TimelineItem]:
+        """What happened to a transaction, oldest first."""
+        ...
+
+    async def open_transactions(self, *, older_than_seconds: float, limit: int) -> Sequence[Transaction]:
+        """Transactions that are not final, oldest first."""
+        ...
+
+    async def open_wallet(self, wallet_id: WalletId, user_id: UserId, client_id: ClientId, currency: str) -> None:
+        """Open a wallet with nothing in it. Opening it again changes nothing."""
+        ...
+
+    async def wallet(self, wallet_id: WalletId) -> Wallet | None:
+        """A wallet with its balance, strongly consistent."""
+        ...
+
+    async def set_wallet_status(self, wallet_id: WalletId, status: AccountStatus) -> Wallet:
+        """Freeze or unfreeze a wallet. Raises NotFound."""
+        ...
+
+    async def entries(self, wallet_id: WalletId, *, before_version: int | None, limit: int) -> Sequence[Entry]:
+        """A wallet's statement, newest first, from below `before_version`."""
+        ...
+
+    async def ping(self) -> None:
+        """Ask every shard whether it is there."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        ...

@@ -1,0 +1,278 @@
+-- The ledger: accounts, transactions, steps, postings, entries, holds, idempotency keys, outbox. One per shard.
+-- Owned by the migration role. The application's role reads and inserts; what it may update is granted below.
+
+CREATE SCHEMA ledger;
+
+CREATE TABLE ledger.accounts (
+    account_id uuid PRIMARY KEY,
+    kind       text NOT NULL CHECK (kind IN ('wallet', 'bank_settlement', 'clearing', 'due_to', 'due_from',
+                                             'receivable', 'suspense', 'fees', 'losses')),
+    code       text UNIQUE,
+    user_id    uuid,
+    client_id  uuid,
+    currency   text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    balance    bigint NOT NULL DEFAULT 0,
+    held       bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
+    floor      bigint,
+    version    bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
+    status     text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'frozen', 'closed')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT accounts_floor CHECK (floor IS NULL OR balance - held >= floor),
+    CONSTRAINT accounts_owner CHECK ((kind = 'wallet') = (user_id IS NOT NULL AND client_id IS NOT NULL)),
+    CONSTRAINT accounts_code CHECK ((kind = 'wallet') = (code IS NULL))
+) WITH (fillfactor = 70);
+COMMENT ON COLUMN ledger.accounts.balance IS
+    'Minor units, positive on the normal side: wallets, due_to, fees and suspense are credit-normal, the rest debit-normal.';
+
+CREATE TABLE ledger.transactions (
+    transaction_id         uuid NOT NULL PRIMARY KEY,
+    kind                   text NOT NULL CHECK (kind IN ('deposit', 'withdrawal', 'transfer')),
+    status                 text NOT NULL CHECK (status IN ('pending', 'processing', 'succeeded', 'failed', 'returned')),
+    client_id              uuid NOT NULL,
+    amount                 bigint NOT NULL CHECK (amount BETWEEN 1 AND 1000000000000),
+    currency               text NOT NULL,
+    source_wallet_id       uuid,
+    destination_wallet_id  uuid,
+    bank_account_id        uuid,
+    bank                   text,
+    memo                   text,
+    failure_code           text,
+    failure_detail         text,
+    attention              jsonb,
+    workflow_id            text NOT NULL,
+    effective_at           timestamptz NOT NULL,
+    created_at             timestamptz NOT NULL,
+    completed_at           timestamptz,
+    CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
+    CHECK ((status IN ('pending', 'processing')) = (completed_at IS NULL))
+) PARTITION BY RANGE (transaction_id);
+CREATE INDEX transactions_open ON ledger.transactions (created_at) WHERE status IN ('pending', 'processing');
+
+CREATE TABLE ledger.transaction_steps (
+    transaction_id uuid NOT NULL,
+    step           text NOT NULL,
+    outcome        text NOT NULL CHECK (outcome IN ('posted', 'refused')),
+    refusal_code   text,
+    refusal_detail text,
+    posting_id     uuid,
+    created_at     timestamptz NOT NULL,
+    PRIMARY KEY (transaction_id, step),
+    CHECK ((outcome = 'refused') = (refusal_code IS NOT NULL)),
+    CHECK (outcome = 'posted' OR posting_id IS NULL)
+) PARTITION BY RANGE (transaction_id);
+
+CREATE TABLE ledger.transaction_events (
+    transaction_id uuid NOT NULL,
+    event_id       uuid NOT NULL,
+    type           text NOT NULL,
+    step           text,
+    detail         jsonb NOT NULL DEFAULT '{}',
+    effective_at   timestamptz NOT NULL,
+    created_at     timestamptz NOT NULL,
+    PRIMARY KEY (transaction_id, event_id)
+) PARTITION BY RANGE (transaction_id);
+
+CREATE TABLE ledger.postings (
+    posting_id     uuid NOT NULL PRIMARY KEY,
+    transaction_id uuid NOT NULL,
+    step           text NOT NULL,
+    effective_at   timestamptz NOT NULL,
+    created_at     timestamptz NOT NULL
+) PARTITION BY RANGE (posting_id);
+
+CREATE TABLE ledger.ledger_entries (
+    entry_id       uuid NOT NULL PRIMARY KEY,
+    posting_id     uuid NOT NULL,
+    transaction_id uuid NOT NULL,
+    account_id     uuid NOT NULL,
+    type           text NOT NULL CHECK (type IN ('DEBIT', 'CREDIT')),
+    amount         bigint NOT NULL CHECK (amount > 0),
+    currency       text NOT NULL,
+    balance_after  bigint NOT NULL,
+    version        bigint NOT NULL CHECK (version > 0),
+    created_at     timestamptz NOT NULL
+) PARTITION BY RANGE (entry_id);
+CREATE INDEX ledger_entries_statement ON ledger.ledger_entries (account_id, version);
+
+CREATE TABLE ledger.holds (
+    hold_id        uuid PRIMARY KEY,
+    transaction_id uuid NOT NULL UNIQUE,
+    account_id     uuid NOT NULL,
+    amount         bigint NOT NULL CHECK (amount > 0),
+    captured       bigint NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),
+    status         text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'captured', 'released')),
+    created_at     timestamptz NOT NULL,
+    ended_at       timestamptz,
+    CHECK ((status = 'active') = (ended_at IS NULL)),
+    CHECK ((status = 'captured') = (captured > 0))
+);
+CREATE INDEX holds_active ON ledger.holds (account_id) WHERE status = 'active';
+
+CREATE TABLE ledger.idempotency_keys (
+    key_digest     bytea NOT NULL PRIMARY KEY CHECK (length(key_digest) = 16),
+    fingerprint    bytea NOT NULL CHECK (length(fingerprint) = 32),
+    transaction_id uuid NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now()
+) PARTITION BY HASH (key_digest);
+DO $$
+BEGIN
+    FOR part IN 0..15 LOOP
+        EXECUTE format('CREATE TABLE ledger.idempotency_keys_%s PARTITION OF ledger.idempotency_keys '
+                       'FOR VALUES WITH (MODULUS 16, REMAINDER %s)', part, part);
+    END LOOP;
+END $$;
+
+-- A row becomes readable to relays when its xid is below pg_snapshot_xmin: no late commit can slip under a position.
+CREATE TABLE ledger.outbox (
+    created_at timestamptz NOT NULL DEFAULT now(),
+    xid        xid8   NOT NULL DEFAULT pg_current_xact_id(),
+    id         bigint GENERATED ALWAYS AS IDENTITY,
+    lane       smallint NOT NULL,
+    event_id   uuid   NOT NULL,
+    topic      text   NOT NULL,
+    key        text   NOT NULL,
+    type       text   NOT NULL,
+    data       jsonb  NOT NULL,
+    PRIMARY KEY (created_at, xid, id)
+) PARTITION BY RANGE (created_at);
+CREATE INDEX outbox_order ON ledger.outbox (lane, xid, id);
+
+-- How far each lane was published, and to which broker; a new broker is given again what was not confirmed.
+CREATE TABLE ledger.relay_positions (
+    lane       smallint PRIMARY KEY,
+    broker     text NOT NULL,
+    xid        xid8 NOT NULL,
+    id         bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE ledger.consumer_positions (
+    consumer   text NOT NULL,
+    lane       smallint NOT NULL,
+    xid        xid8 NOT NULL,
+    id         bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (consumer, lane)
+);
+
+-- Guard 1: the entries of a statement sum to zero for every posting and currency in it.
+CREATE FUNCTION ledger.entries_sum_to_zero() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    unbalanced uuid;
+BEGIN
+    SELECT posting_id INTO unbalanced FROM new_entries
+    GROUP BY posting_id, currency
+    HAVING sum(CASE type WHEN 'DEBIT' THEN amount ELSE -amount END) <> 0
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'posting % does not sum to zero', unbalanced USING ERRCODE = 'SG001';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER entries_sum_to_zero AFTER INSERT ON ledger.ledger_entries
+    REFERENCING NEW TABLE AS new_entries FOR EACH STATEMENT EXECUTE FUNCTION ledger.entries_sum_to_zero();
+
+-- Guard 3: what was written stays as it was written, whoever asks.
+CREATE FUNCTION ledger.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% on %.% is refused: the record is immutable', TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME
+        USING ERRCODE = 'SG003';
+END $$;
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.ledger_entries
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.postings
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.transaction_steps
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.transaction_events
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.idempotency_keys
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.postings
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+
+-- Guard 9: a status moves as domain/transactions.py says, and a hold ends once.
+CREATE FUNCTION ledger.legal_status_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (OLD.status, NEW.status) IN (('pending', 'processing'), ('pending', 'succeeded'), ('pending', 'failed'),
+                                    ('processing', 'succeeded'), ('processing', 'failed'),
+                                    ('succeeded', 'returned')) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a transaction cannot go from % to %', OLD.status, NEW.status USING ERRCODE = 'SG009';
+END $$;
+CREATE TRIGGER legal_status_move BEFORE UPDATE OF status ON ledger.transactions
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION ledger.legal_status_move();
+CREATE FUNCTION ledger.hold_ends_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'hold % has ended as %', OLD.hold_id, OLD.status USING ERRCODE = 'SG009';
+END $$;
+CREATE TRIGGER hold_ends_once BEFORE UPDATE ON ledger.holds
+    FOR EACH ROW WHEN (OLD.status <> 'active') EXECUTE FUNCTION ledger.hold_ends_once();
+
+-- Partitions: by month of the UUIDv7 (its first 48 bits are Unix milliseconds), the outbox by day.
+CREATE FUNCTION ledger.uuid_at(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM moment) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+CREATE FUNCTION ledger.attach_partition(parent text, suffix text, lower_bound text, upper_bound text)
+RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    name text := parent || '_' || suffix;
+BEGIN
+    IF to_regclass('ledger.' || name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    -- Made apart and attached, so that readers and writers of the parent are never locked out.
+    EXECUTE format('CREATE TABLE ledger.%I (LIKE ledger.%I INCLUDING ALL EXCLUDING IDENTITY)', name, parent);
+    IF parent IN ('ledger_entries', 'postings') THEN
+        EXECUTE format('CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.%I FOR EACH STATEMENT '
+                       'EXECUTE FUNCTION ledger.refuse_change()', name);
+    END IF;
+    EXECUTE format('ALTER TABLE ledger.%I ATTACH PARTITION ledger.%I FOR VALUES FROM (%L) TO (%L)',
+                   parent, name, lower_bound, upper_bound);
+    RETURN true;
+END $$;
+REVOKE ALL ON FUNCTION ledger.attach_partition FROM PUBLIC;
+
+CREATE FUNCTION ledger.ensure_partitions(months_ahead integer DEFAULT 3, days_ahead integer DEFAULT 14)
+RETURNS integer LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+    made   integer := 0;
+    parent text;
+    start  timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('ledger.ensure_partitions'));
+    FOR start IN SELECT generate_series(date_trunc('month', now()) - interval '1 month',
+                                        date_trunc('month', now()) + make_interval(months => months_ahead),
+                                        interval '1 month') LOOP
+        FOREACH parent IN ARRAY ARRAY['transactions', 'transaction_steps', 'transaction_events', 'postings',
+                                      'ledger_entries'] LOOP
+            made := made + ledger.attach_partition(
+                parent, to_char(start, 'YYYY_MM'),
+                ledger.uuid_at(start)::text, ledger.uuid_at(start + interval '1 month')::text)::integer;
+        END LOOP;
+    END LOOP;
+    FOR start IN SELECT generate_series(date_trunc('day', now()) - interval '1 day',
+                                        date_trunc('day', now()) + make_interval(days => days_ahead),
+                                        interval '1 day') LOOP
+        made := made + ledger.attach_partition('outbox', to_char(start, 'YYYY_MM_DD'),
+                                               start::text, (start + interval '1 day')::text)::integer;
+    END LOOP;
+    RETURN made;
+END $$;
+REVOKE ALL ON FUNCTION ledger.ensure_partitions FROM PUBLIC;
+SELECT ledger.ensure_partitions();
+
+GRANT USAGE ON SCHEMA ledger TO sagapay_app;
+GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO sagapay_app;
+GRANT INSERT ON ledger.accounts, ledger.transactions, ledger.transaction_steps, ledger.transaction_events,
+                ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox
+      TO sagapay_app;
+GRANT UPDATE (balance, held, version, status, updated_at) ON ledger.accounts TO sagapay_app;
+GRANT UPDATE (status, failure_code, failure_detail, attention, completed_at) ON ledger.transactions TO sagapay_app;
+GRANT UPDATE (captured, status, ended_at) ON ledger.holds TO sagapay_app;
+GRANT INSERT, UPDATE ON ledger.relay_positions, ledger.consumer_positions TO sagapay_app;
+GRANT EXECUTE ON FUNCTION ledger.ensure_partitions TO sagapay_app;
