@@ -1,0 +1,160 @@
+"""The adapter of the simulated bank."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Final, Self
+from urllib.parse import quote
+
+import httpx
+
+from bank_adapters.http import http_client, send
+from bank_adapters.port import (
+    BankPayment,
+    Capabilities,
+    Direction,
+    LinkedAccount,
+    LinkToken,
+    NotSeen,
+    PaymentInstruction,
+    StatementLine,
+)
+from bank_adapters.simulated.answers import (
+    ExchangeAnswer,
+    LinkTokenAnswer,
+    StatementAnswer,
+    problem,
+    read,
+    read_payment,
+)
+from domain.errors import BankRefusedLink, BankUnknown
+from domain.money import CURRENCIES
+from infra.settings import Settings
+
+VALID_UNTIL_HEADER: Final = "X-Valid-Until"
+STATEMENT_PAGE_LINES: Final = 500
+
+# The bank drops a payment request that it would start later than this after our time-out …
+_LATEST_START_SECONDS: Final = 2
+# … and needs at most this much more to commit one it has started: after both, "never seen" is for ever.
+_COMMIT_SECONDS: Final = 3
+
+
+class SimulatedBank:
+    """The port over the simulated bank's HTTP API."""
+
+    NAME: Final = "simulator"
+    RAIL: Final = "simulator"
+
+    def __init__(self, url: str, request_timeout_seconds: float) -> None:
+        self._client = http_client(url, request_timeout_seconds)
+        self._lifetime = timedelta(seconds=request_timeout_seconds + _LATEST_START_SECONDS)
+        self._capabilities = Capabilities(
+            rails=(self.RAIL,),
+            currencies=tuple(CURRENCIES),
+            visibility_window_seconds=self._lifetime.total_seconds() + _COMMIT_SECONDS,
+            settles_at_once=True,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The bank at `bank_url`."""
+        return cls(settings.bank_url, settings.bank_request_timeout_seconds)
+
+    @property
+    def name(self) -> str:
+        """The name in the registry."""
+        return self.NAME
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """One instant rail, every currency, a window a little longer than our time-out."""
+        return self._capabilities
+
+    async def create_link_token(self, user_reference: str) -> LinkToken:
+        """See the port."""
+        response = await self._post("/v1/link-tokens", {"user_reference": user_reference})
+        _expect_success(response)
+        return read(LinkTokenAnswer, response).value()
+
+    async def exchange_public_token(self, public_token: str) -> LinkedAccount:
+        """See the port."""
+        response = await self._post("/v1/exchanges", {"public_token": public_token})
+        if response.status_code in (404, 410, 422) and problem(response).code:
+            raise BankRefusedLink(problem(response).detail or None)
+        _expect_success(response)
+        return read(ExchangeAnswer, response).value()
+
+    async def pull(self, instruction: PaymentInstruction) -> BankPayment:
+        """See the port."""
+        return await self._move(Direction.PULL, "/v1/pulls", instruction)
+
+    async def push(self, instruction: PaymentInstruction) -> BankPayment:
+        """See the port."""
+        return await self._move(Direction.PUSH, "/v1/pushes", instruction)
+
+    async def look_up(self, reference: str) -> BankPayment | NotSeen:
+        """See the port."""
+        response = await self._get(f"/v1/payments/{quote(reference, safe='')}", {})
+        if response.status_code == 404 and problem(response).code == "payment_not_seen":
+            return NotSeen(reference=reference)
+        _expect_success(response)
+        payment = read_payment(response)
+        if payment.reference != reference:
+            raise BankUnknown(f"asked about {reference}, the bank answered about {payment.reference}")
+        return payment
+
+    async def statement(self, currency: str, *, since: datetime, until: datetime) -> AsyncIterator[StatementLine]:
+        """See the port."""
+        window = {"currency": currency, "booked_from": since.isoformat(), "booked_until": until.isoformat()}
+        cursor: int | None = 0
+        while cursor is not None:
+            page = {**window, "since": str(cursor), "limit": str(STATEMENT_PAGE_LINES)}
+            response = await self._get("/v1/statement", page)
+            _expect_success(response)
+            answer = read(StatementAnswer, response)
+            for line in answer.lines:
+                yield line.value()
+            cursor = answer.next_cursor
+
+    async def aclose(self) -> None:
+        """See the port."""
+        await self._client.aclose()
+
+    async def _move(self, direction: Direction, path: str, instruction: PaymentInstruction) -> BankPayment:
+        body = {
+            "reference": instruction.reference,
+            "account_token": instruction.account_token,
+            "amount": instruction.amount.minor_units,
+            "currency": instruction.amount.currency,
+            "memo": instruction.memo,
+        }
+        valid_until = (datetime.now(UTC) + self._lifetime).isoformat()
+        response = await self._post(path, body, {VALID_UNTIL_HEADER: valid_until})
+        _expect_success(response)
+        payment = read_payment(response)
+        _expect_match(payment, direction, instruction)
+        return payment
+
+    async def _post(
+        self, path: str, body: dict[str, str | int | None], headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        return await send(self._client, self._client.build_request("POST", path, json=body, headers=headers))
+
+    async def _get(self, path: str, query: dict[str, str]) -> httpx.Response:
+        return await send(self._client, self._client.build_request("GET", path, params=query))
+
+
+def _expect_success(response: httpx.Response) -> None:
+    # A 4xx that no caller expects is a bug of one of the two sides. Nobody may conclude from it that no money moved.
+    if not response.is_success:
+        said = problem(response)
+        raise BankUnknown(f"the bank answered {response.status_code} {said.code}: {said.detail}")
+
+
+def _expect_match(payment: BankPayment, direction: Direction, asked: PaymentInstruction) -> None:
+    answered = (payment.reference, payment.direction, payment.amount)
+    if answered != (asked.reference, direction, asked.amount):
+        raise BankUnknown(
+            f"asked to {direction} {asked.amount} as {asked.reference}, "
+            f"the bank answered {payment.direction} {payment.amount} as {payment.reference}"
+        )

@@ -1,0 +1,145 @@
+"""The simulated bank's answers as they arrive, checked field by field before they become values of the port."""
+
+from datetime import datetime
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bank_adapters.port import (
+    BankPayment,
+    Direction,
+    LineKind,
+    LinkedAccount,
+    LinkToken,
+    PaymentState,
+    StatementLine,
+)
+from domain.errors import BankUnknown, SagapayError
+from domain.money import Money
+
+
+class _Answer(BaseModel):
+    # Fields the bank adds later are no reason to fail; a field of another type is.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Answer = TypeVar("Answer", bound=_Answer)
+
+
+class LinkTokenAnswer(_Answer):
+    """Answer to POST /v1/link-tokens."""
+
+    link_token: str = Field(min_length=1)
+    expires_at: datetime
+
+    def value(self) -> LinkToken:
+        """As the port says it."""
+        return LinkToken(link_token=self.link_token, expires_at=self.expires_at)
+
+
+class ExchangeAnswer(_Answer):
+    """Answer to POST /v1/exchanges."""
+
+    account_token: str = Field(min_length=1)
+    mask: str
+    holder_name: str
+    currency: str
+    user_reference: str
+
+    def value(self) -> LinkedAccount:
+        """As the port says it."""
+        return LinkedAccount(**self.model_dump())
+
+
+class PaymentAnswer(_Answer):
+    """Answer to a pull, a push or a look-up."""
+
+    reference: str
+    payment_id: str = Field(min_length=1)
+    direction: Direction
+    amount: int = Field(strict=True)
+    currency: str
+    state: PaymentState
+    refusal_code: str | None = None
+    refusal_detail: str | None = None
+    retryable: bool = False
+    settled_at: datetime | None = None
+
+    def value(self) -> BankPayment:
+        """As the port says it. Raises InvalidMoney for an amount that is none."""
+        return BankPayment(
+            reference=self.reference,
+            bank_payment_id=self.payment_id,
+            direction=self.direction,
+            amount=Money(self.amount, self.currency),
+            state=self.state,
+            refusal_code=self.refusal_code,
+            refusal_detail=self.refusal_detail,
+            retryable=self.retryable,
+            settled_at=self.settled_at,
+        )
+
+
+class LineAnswer(_Answer):
+    """One line in the answer to GET /v1/statement."""
+
+    line: int
+    kind: LineKind
+    reference: str
+    payment_id: str
+    amount: int = Field(strict=True)
+    balance_after: int = Field(strict=True)
+    currency: str
+    booked_at: datetime
+
+    def value(self) -> StatementLine:
+        """As the port says it."""
+        return StatementLine(
+            line=self.line,
+            kind=self.kind,
+            reference=self.reference,
+            bank_payment_id=self.payment_id,
+            minor_units=self.amount,
+            balance_after=self.balance_after,
+            currency=self.currency,
+            booked_at=self.booked_at,
+        )
+
+
+class StatementAnswer(_Answer):
+    """Answer to GET /v1/statement."""
+
+    lines: list[LineAnswer]
+    next_cursor: int | None
+
+
+class ProblemAnswer(_Answer):
+    """Any answer from 400 on."""
+
+    code: str
+    detail: str = ""
+
+
+def read(model: type[Answer], response: httpx.Response) -> Answer:
+    """The body as `model`. Raises BankUnknown: a bank that answers gibberish may have acted all the same."""
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise BankUnknown(f"the bank's answer ({response.status_code}) is not a {model.__name__}") from error
+
+
+def read_payment(response: httpx.Response) -> BankPayment:
+    """The body as a payment. Raises BankUnknown if it is none."""
+    try:
+        return read(PaymentAnswer, response).value()
+    except SagapayError as error:
+        raise BankUnknown(f"the bank's answer is not a payment: {error.detail}") from error
+
+
+def problem(response: httpx.Response) -> ProblemAnswer:
+    """What a 4xx says; an empty code where the answer is not the bank's own (a proxy's page)."""
+    try:
+        return ProblemAnswer.model_validate_json(response.content)
+    except ValidationError:
+        return ProblemAnswer(code="")
