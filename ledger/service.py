@@ -80,7 +80,7 @@ class TimelineItem:
     """One thing that happened to a transaction; `type` is e.g. "step.posted" or "attention.raised"."""
 
     type: str
-    step: Step | None
+    step: str | None
     detail: dict[str, str]
     effective_at: datetime
     created_at: datetime

@@ -1,0 +1,68 @@
+"""Accounts in memory while a step is decided, and which accounts a step means by its roles."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+from domain.ids import AccountId, SystemAccountId, TransactionId, WalletId
+from ledger.rules import Role
+from ledger.service import AccountStatus
+
+Side = Literal["DEBIT", "CREDIT"]
+
+STRIPES: Final = 8
+"""System accounts are kept this many times per shard, so that payments do not queue for one row."""
+
+_CREDIT_NORMAL: Final = frozenset({"wallet", "due_to", "fees", "suspense"})
+
+
+@dataclass(slots=True, kw_only=True)
+class Account:
+    """A locked account: what the database has, changed in memory until it is written."""
+
+    account_id: UUID
+    kind: str
+    currency: str
+    balance: int
+    held: int
+    floor: int | None
+    version: int
+    status: AccountStatus
+    updated_at: datetime
+    locked_at: datetime
+
+    @property
+    def public_id(self) -> AccountId:
+        """The id as events and answers show it."""
+        return WalletId.of(self.account_id) if self.kind == "wallet" else SystemAccountId.of(self.account_id)
+
+    def apply(self, side: Side, amount: int) -> None:
+        """Write one entry: moves the balance and counts the version. Amount in minor units."""
+        normal: Side = "CREDIT" if self.kind in _CREDIT_NORMAL else "DEBIT"
+        self.balance += amount if side == normal else -amount
+        self.version += 1
+
+    def can_spend(self, amount: int) -> bool:
+        """Whether `balance − held ≥ floor` would still be true after `amount` left or was held."""
+        return self.floor is None or self.balance - self.held - amount >= self.floor
+
+
+@dataclass(frozen=True, slots=True)
+class SystemAccount:
+    """One stripe of one of our own accounts, named by its code; made when it is first needed."""
+
+    kind: str
+    code: str
+    currency: str
+
+    @property
+    def account_id(self) -> UUID:
+        """Derived from the code, so that nobody has to ask."""
+        return SystemAccountId.from_code(self.code).uuid
+
+
+def system_account(role: Role, bank: str, currency: str, transaction_id: TransactionId) -> SystemAccount:
+    """The stripe of `role` at `bank` that this transaction uses in all its steps."""
+    stripe = transaction_id.bucket % STRIPES
+    return SystemAccount(role.value, f"{role.value}:{bank}:{currency}:{stripe}", currency)

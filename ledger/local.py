@@ -1,0 +1,141 @@
+"""The ledger's service in the caller's own process."""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+from sqlalchemy import text
+
+from domain.clock import Clock, SystemClock
+from domain.contracts.payments import Attention, PaymentRequest, StepCommand, StepResult
+from domain.errors import NotFound
+from domain.ids import ClientId, TransactionId, UserId, WalletId, new_uuid
+from domain.transactions import Step
+from infra.database import reading, transaction
+from infra.settings import Settings
+from ledger import posting, queries, statements
+from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
+from ledger.shards import Shards
+
+_OPEN_WALLET = text("""
+    INSERT INTO ledger.accounts (account_id, kind, user_id, client_id, currency, floor)
+    VALUES (:wallet_id, 'wallet', :user_id, :client_id, :currency, 0) ON CONFLICT (account_id) DO NOTHING
+""")
+_SET_STATUS = text("""
+    UPDATE ledger.accounts SET status = :status WHERE account_id = :wallet_id AND kind = 'wallet'
+    RETURNING account_id, user_id, client_id, currency, status, balance, held, version
+""")
+
+
+class LocalLedger:
+    """Implements `ledger.service.LedgerService` on the databases that the settings name."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.shards = Shards(settings)
+        self._clock = clock or SystemClock()
+
+    async def begin(self, request: PaymentRequest, step: Step) -> StepResult:
+        """See LedgerService."""
+        async with transaction(self.shards.of(request.transaction_id).engine) as connection:
+            return await posting.begin(connection, request, step)
+
+    async def take_step(self, command: StepCommand) -> StepResult:
+        """See LedgerService."""
+        async with transaction(self.shards.of(command.transaction_id).engine) as connection:
+            return await posting.take_step(connection, command, self._clock.now())
+
+    async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
+        """See LedgerService."""
+        detail = {"step": attention.step, "reason": attention.reason, "detail": attention.detail} if attention else {}
+        stored = detail | {"since": attention.since.isoformat()} if attention else None
+        async with transaction(self.shards.of(transaction_id).engine) as connection:
+            key = {"transaction_id": transaction_id.uuid}
+            row = (await connection.execute(statements.LOCK_TRANSACTION, key)).first()
+            if row is None or row.completed_at is not None or row.attention == stored:
+                return
+            parameters = key | {"attention": orjson.dumps(stored).decode() if stored else None}
+            await connection.execute(statements.SET_ATTENTION, parameters)
+            await connection.execute(
+                statements.ADD_TIMELINE,
+                key
+                | {
+                    "event_id": new_uuid(transaction_id.bucket),
+                    "type": "attention.raised" if attention else "attention.cleared",
+                    "step": attention.step if attention else None,
+                    "detail": orjson.dumps(detail).decode(),
+                    "effective_at": self._clock.now(),
+                },
+            )
+
+    async def find_key(self, key_digest: str, near: WalletId) -> RecordedKey | None:
+        """See LedgerService."""
+        async with reading(self.shards.of(near).engine) as connection:
+            return await queries.find_key(connection, key_digest)
+
+    async def transaction(self, transaction_id: TransactionId) -> Transaction | None:
+        """See LedgerService."""
+        async with reading(self.shards.of(transaction_id).engine) as connection:
+            return await queries.find_transaction(connection, transaction_id)
+
+    async def timeline(self, transaction_id: TransactionId) -> Sequence[TimelineItem]:
+        """See LedgerService."""
+        async with reading(self.shards.of(transaction_id).engine) as connection:
+            return await queries.find_timeline(connection, transaction_id)
+
+    async def open_transactions(self, *, older_than_seconds: float, limit: int) -> Sequence[Transaction]:
+        """See LedgerService."""
+        found: list[Transaction] = []
+        for shard in self.shards.all:
+            async with reading(shard.engine) as connection:
+                found += await queries.find_open(connection, older_than_seconds, limit)
+        return sorted(found, key=lambda item: item.created_at)[:limit]
+
+    async def open_wallet(self, wallet_id: WalletId, user_id: UserId, client_id: ClientId, currency: str) -> None:
+        """See LedgerService."""
+        parameters = {
+            "wallet_id": wallet_id.uuid,
+            "user_id": user_id.uuid,
+            "client_id": client_id.uuid,
+            "currency": currency,
+        }
+        async with transaction(self.shards.of(wallet_id).engine) as connection:
+            await connection.execute(_OPEN_WALLET, parameters)
+
+    async def wallet(self, wallet_id: WalletId) -> Wallet | None:
+        """See LedgerService."""
+        async with reading(self.shards.of(wallet_id).engine) as connection:
+            return await queries.find_wallet(connection, wallet_id)
+
+    async def set_wallet_status(self, wallet_id: WalletId, status: AccountStatus) -> Wallet:
+        """See LedgerService."""
+        async with transaction(self.shards.of(wallet_id).engine) as connection:
+            row = (await connection.execute(_SET_STATUS, {"wallet_id": wallet_id.uuid, "status": status})).first()
+        if row is None:
+            raise NotFound(f"There is no wallet {wallet_id}.")
+        return queries.wallet_of(row)
+
+    async def entries(self, wallet_id: WalletId, *, before_version: int | None, limit: int) -> Sequence[Entry]:
+        """See LedgerService."""
+        async with reading(self.shards.of(wallet_id).engine) as connection:
+            return await queries.find_entries(connection, wallet_id, before_version, limit)
+
+    async def ensure_partitions(self) -> int:
+        """Make the partitions of the coming months and days on every shard; how many were new."""
+        made = 0
+        for shard in self.shards.all:
+            async with transaction(shard.engine) as connection:
+                made += (await connection.execute(text("SELECT ledger.ensure_partitions()"))).scalar_one()
+        return made
+
+    async def ping(self) -> None:
+        """See LedgerService."""
+
+        async def ask(number: int) -> None:
+            async with reading(self.shards.all[number].engine) as connection:
+                await connection.execute(text("SELECT 1"))
+
+        await asyncio.gather(*(ask(shard.number) for shard in self.shards.all))
+
+    async def aclose(self) -> None:
+        """See LedgerService."""
+        await self.shards.aclose()

@@ -1,0 +1,140 @@
+"""Reads: transactions, wallets, statements, timelines. Each is one statement on one shard."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.contracts.payments import Attention, Failure
+from domain.ids import BankAccountId, ClientId, EntryId, TransactionId, UserId, WalletId
+from domain.money import Money
+from domain.transactions import TransactionKind, TransactionStatus
+from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
+from ledger.statements import FIND_KEY, TRANSACTION_COLUMNS
+
+_TRANSACTION = text(f"SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions WHERE transaction_id = :id")  # noqa: S608
+_OPEN = text(f"""
+    SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions
+    WHERE status IN ('pending', 'processing') AND created_at < now() - make_interval(secs => :seconds)
+    ORDER BY created_at LIMIT :limit
+""")  # noqa: S608
+_TIMELINE = text("""
+    SELECT type, step, detail, effective_at, created_at FROM ledger.transaction_events
+    WHERE transaction_id = :id ORDER BY created_at, event_id
+""")
+_WALLET = text("""
+    SELECT account_id, user_id, client_id, currency, status, balance, held, version
+    FROM ledger.accounts WHERE account_id = :id AND kind = 'wallet'
+""")
+_ENTRIES = text("""
+    SELECT entry_id, transaction_id, type, amount, currency, balance_after, version, created_at
+    FROM ledger.ledger_entries
+    WHERE account_id = :id AND version < :before ORDER BY version DESC LIMIT :limit
+""")
+_NEWEST = 2**63 - 1
+
+
+def _attention_of(value: dict[str, str] | None) -> Attention | None:
+    if value is None:
+        return None
+    since = datetime.fromisoformat(value["since"])
+    return Attention(step=value["step"], reason=value["reason"], since=since, detail=value.get("detail", ""))
+
+
+def transaction_of(row: Row[tuple[object, ...]]) -> Transaction:
+    """A row of `TRANSACTION_COLUMNS` as the domain knows it."""
+    return Transaction(
+        transaction_id=TransactionId.of(row.transaction_id),
+        kind=TransactionKind(row.kind),
+        status=TransactionStatus(row.status),
+        client_id=ClientId.of(row.client_id),
+        amount=Money(row.amount, row.currency),
+        source_wallet_id=WalletId.of(row.source_wallet_id) if row.source_wallet_id else None,
+        destination_wallet_id=WalletId.of(row.destination_wallet_id) if row.destination_wallet_id else None,
+        bank_account_id=BankAccountId.of(row.bank_account_id) if row.bank_account_id else None,
+        bank=row.bank,
+        memo=row.memo,
+        failure=Failure(code=row.failure_code, detail=row.failure_detail) if row.failure_code else None,
+        attention=_attention_of(row.attention),
+        workflow_id=row.workflow_id,
+        effective_at=row.effective_at,
+        created_at=row.created_at,
+        completed_at=row.completed_at,
+    )
+
+
+def wallet_of(row: Row[tuple[object, ...]]) -> Wallet:
+    """A wallet's account row as the domain knows it."""
+    return Wallet(
+        wallet_id=WalletId.of(row.account_id),
+        user_id=UserId.of(row.user_id),
+        client_id=ClientId.of(row.client_id),
+        currency=row.currency,
+        status=AccountStatus(row.status),
+        posted=row.balance,
+        held=row.held,
+        version=row.version,
+    )
+
+
+async def find_transaction(connection: AsyncConnection, transaction_id: TransactionId) -> Transaction | None:
+    """One transaction, or None."""
+    row = (await connection.execute(_TRANSACTION, {"id": transaction_id.uuid})).first()
+    return transaction_of(row) if row else None
+
+
+async def find_open(connection: AsyncConnection, older_than_seconds: float, limit: int) -> Sequence[Transaction]:
+    """Transactions that are not final and older than that, oldest first."""
+    rows = await connection.execute(_OPEN, {"seconds": older_than_seconds, "limit": limit})
+    return [transaction_of(row) for row in rows]
+
+
+async def find_key(connection: AsyncConnection, key_digest: str) -> RecordedKey | None:
+    """What an idempotency key was first used for."""
+    row = (await connection.execute(FIND_KEY, {"key_digest": bytes.fromhex(key_digest)})).first()
+    return (
+        RecordedKey(transaction_id=TransactionId.of(row.transaction_id), fingerprint=row.fingerprint) if row else None
+    )
+
+
+async def find_timeline(connection: AsyncConnection, transaction_id: TransactionId) -> Sequence[TimelineItem]:
+    """What happened, oldest first."""
+    rows = await connection.execute(_TIMELINE, {"id": transaction_id.uuid})
+    return [
+        TimelineItem(
+            type=row.type,
+            step=row.step,
+            detail=row.detail,
+            effective_at=row.effective_at,
+            created_at=row.created_at,
+        )
+        for row in rows
+    ]
+
+
+async def find_wallet(connection: AsyncConnection, wallet_id: WalletId) -> Wallet | None:
+    """A wallet with its balance."""
+    row = (await connection.execute(_WALLET, {"id": wallet_id.uuid})).first()
+    return wallet_of(row) if row else None
+
+
+async def find_entries(
+    connection: AsyncConnection, wallet_id: WalletId, before_version: int | None, limit: int
+) -> Sequence[Entry]:
+    """A statement's page, newest first."""
+    before = _NEWEST if before_version is None else before_version
+    rows = await connection.execute(_ENTRIES, {"id": wallet_id.uuid, "before": before, "limit": limit})
+    return [
+        Entry(
+            entry_id=EntryId.of(row.entry_id),
+            transaction_id=TransactionId.of(row.transaction_id),
+            side=row.type,
+            amount=row.amount,
+            currency=row.currency,
+            balance_after=row.balance_after,
+            version=row.version,
+            created_at=row.created_at,
+        )
+        for row in rows
+    ]
