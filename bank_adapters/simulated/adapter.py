@@ -121,7 +121,7 @@ class SimulatedBank:
         await self._client.aclose()
 
     async def _move(self, direction: Direction, path: str, instruction: PaymentInstruction) -> BankPayment:
-        body = {
+        body: dict[str, str | int | None] = {
             "reference": instruction.reference,
             "account_token": instruction.account_token,
             "amount": instruction.amount.minor_units,

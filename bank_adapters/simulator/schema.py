@@ -1,0 +1,83 @@
+"""The tables of the bank's books. What code checks, the database checks again: this bank must not miscount either."""
+
+from typing import Final
+
+# Amounts are minor units, signed where a line can go both ways; times are microseconds since 1970 in UTC.
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS accounts (
+    account_id  TEXT PRIMARY KEY,
+    kind        TEXT NOT NULL CHECK (kind IN ('customer', 'settlement', 'vault')),
+    holder_name TEXT NOT NULL,
+    mask        TEXT NOT NULL,
+    currency    TEXT NOT NULL,
+    status      TEXT NOT NULL CHECK (status IN ('open', 'frozen', 'closed')),
+    balance     INTEGER NOT NULL DEFAULT 0,
+    held        INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
+    CHECK (kind = 'vault' OR balance - held >= 0)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_house_account ON accounts (kind, currency) WHERE kind <> 'customer';
+
+CREATE TABLE IF NOT EXISTS links (
+    link_token     TEXT PRIMARY KEY,
+    user_reference TEXT NOT NULL,
+    expires_at     INTEGER NOT NULL,
+    public_token   TEXT UNIQUE,
+    account_id     TEXT REFERENCES accounts,
+    account_token  TEXT UNIQUE
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS payments (
+    payment_id     TEXT PRIMARY KEY,
+    reference      TEXT NOT NULL,
+    direction      TEXT NOT NULL CHECK (direction IN ('pull', 'push')),
+    account_token  TEXT NOT NULL,
+    account_id     TEXT REFERENCES accounts,
+    amount         INTEGER NOT NULL CHECK (amount > 0),
+    currency       TEXT NOT NULL,
+    memo           TEXT,
+    state          TEXT NOT NULL CHECK (state IN ('accepted', 'settled', 'refused')),
+    refusal_code   TEXT,
+    refusal_detail TEXT,
+    retryable      INTEGER NOT NULL DEFAULT 0,
+    received_at    INTEGER NOT NULL,
+    settles_at     INTEGER,
+    settled_at     INTEGER,
+    duplicate_of   TEXT REFERENCES payments,
+    corrects_at    INTEGER,
+    corrected_at   INTEGER,
+    CHECK ((state = 'refused') = (refusal_code IS NOT NULL)),
+    CHECK ((state = 'settled') = (settled_at IS NOT NULL)),
+    CHECK (state = 'refused' OR account_id IS NOT NULL)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS one_payment_per_reference ON payments (reference) WHERE duplicate_of IS NULL;
+CREATE INDEX IF NOT EXISTS payments_to_settle ON payments (settles_at) WHERE state = 'accepted';
+CREATE INDEX IF NOT EXISTS duplicates ON payments (duplicate_of) WHERE duplicate_of IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS entries (
+    entry_id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    movement_id   TEXT NOT NULL,
+    kind          TEXT NOT NULL CHECK (kind IN ('opening', 'payment', 'correction')),
+    payment_id    TEXT REFERENCES payments,
+    account_id    TEXT NOT NULL REFERENCES accounts,
+    amount        INTEGER NOT NULL CHECK (amount <> 0),
+    balance_after INTEGER NOT NULL,
+    booked_at     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS entries_of_account ON entries (account_id, entry_id);
+CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE UPDATE ON entries
+    BEGIN SELECT RAISE(ABORT, 'entries are never changed'); END;
+CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
+    BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
+
+CREATE TABLE IF NOT EXISTS faults (
+    fault_id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind          TEXT NOT NULL,
+    operation     TEXT NOT NULL,
+    account_token TEXT,
+    code          TEXT,
+    seconds       REAL,
+    times_left    INTEGER CHECK (times_left >= 0),
+    used          INTEGER NOT NULL DEFAULT 0,
+    removed       INTEGER NOT NULL DEFAULT 0
+) STRICT;
+"""
