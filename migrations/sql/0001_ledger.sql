@@ -136,24 +136,33 @@ CREATE TABLE ledger.outbox (
     data       jsonb  NOT NULL,
     PRIMARY KEY (created_at, xid, id)
 ) PARTITION BY RANGE (created_at);
-CREATE INDEX outbox_order ON ledger.outbox (lane, xid, id);
+CREATE INDEX outbox_order ON ledger.outbox (topic, lane, xid, id);
 
--- How far each lane was published, and to which broker; a new broker is given again what was not confirmed.
+-- A stream is a (topic, lane): how far it was published, and to which broker; a new broker is given again what was not
+-- confirmed (docs/adr/0003-outbox-order-and-replaced-brokers.md).
 CREATE TABLE ledger.relay_positions (
-    lane       smallint PRIMARY KEY,
+    topic      text NOT NULL,
+    lane       smallint NOT NULL,
     broker     text NOT NULL,
     xid        xid8 NOT NULL,
     id         bigint NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic, lane)
 );
+-- Beside the effects of the consumer, in whose commit it is written; hence the shard that the events came from.
 CREATE TABLE ledger.consumer_positions (
     consumer   text NOT NULL,
+    shard      smallint NOT NULL,
+    topic      text NOT NULL,
     lane       smallint NOT NULL,
     xid        xid8 NOT NULL,
     id         bigint NOT NULL,
+    missing_since timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (consumer, lane)
+    PRIMARY KEY (consumer, shard, topic, lane)
 );
+COMMENT ON COLUMN ledger.consumer_positions.missing_since IS
+    'Set by a consumer that did not get what follows its position; the relay publishes it again and clears this.';
 
 -- Guard 1: the entries of a statement sum to zero for every posting and currency in it.
 CREATE FUNCTION ledger.entries_sum_to_zero() RETURNS trigger LANGUAGE plpgsql AS $$
