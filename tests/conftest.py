@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 
 from infra.settings import Settings
+from tests.stack.platform import Platform
 from tests.stack.servers import Servers, running_servers
 
 
@@ -29,3 +30,12 @@ def servers(bare_servers: Servers) -> Servers:
 def server_settings(servers: Servers) -> Settings:
     """Settings that point at the session's servers."""
     return servers.settings
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The whole platform of this session, started by the real command; leave it running and whole."""
+    shared = Platform(tmp_path_factory.mktemp("platform"))
+    shared.up()
+    yield shared
+    shared.down()

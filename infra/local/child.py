@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,10 +87,10 @@ class Child:
             self._process.wait()
             self._bury()
 
-    def wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float, still_wanted: Callable[[], bool] = lambda: True) -> int | None:
         """Wait for its end. Returns the exit code, or None if it still runs after that time."""
         deadline = time.monotonic() + seconds
-        while self.code is None and time.monotonic() < deadline:
+        while self.code is None and time.monotonic() < deadline and still_wanted():
             time.sleep(POLL_SECONDS)
         return self.code
 

@@ -33,7 +33,7 @@ def _tie_to(parent: int, signal_number: int, watchdog: int) -> None:
     if watchdog >= 0:
         os.write(watchdog, b"+%d %d\n" % (os.getpid(), signal_number))
         os.close(watchdog)  # The watchdog acts when the last writer is gone, so a child must not keep it open.
-    else:
+    elif sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent:
         sys.exit("the supervisor ended first")

@@ -16,6 +16,9 @@ from infra.local.packages import folder_of
 from infra.local.service import Service
 
 OWNER, APPLICATION, DATABASE = "sagapay_owner", "sagapay_app", "sagapay"
+POSTGRES_DATA = Path("data/postgres")
+"""Below the state directory."""
+LINUX = sys.platform.startswith("linux")
 ENDING_SECONDS = 10.0
 INITDB_SECONDS = 60.0
 # One small machine that also runs everything else; durability is never traded away (fsync, synchronous_commit).
@@ -71,7 +74,7 @@ def _create(data: Path, log: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     data.parent.mkdir(parents=True, exist_ok=True)
     words = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
-    if sys.platform.startswith("linux"):
+    if LINUX:
         words.append("--sync-method=syncfs")  # One call, where the default is one per file.
     initdb = Child(
         Command(
@@ -93,10 +96,8 @@ def _clear_leftovers(data: Path) -> None:
     The stack's lock says that no other supervisor owns this directory, so whoever still works in it is such a child.
     Where there is no /proc, PostgreSQL itself refuses to start until they are gone and the restart is tried again.
     """
-    if not sys.platform.startswith("linux"):
-        return
     deadline = time.monotonic() + ENDING_SECONDS
-    while pids := list(_working_in(data)):
+    while pids := list(processes_in(data)):
         late = time.monotonic() > deadline - ENDING_SECONDS / 2
         for pid in pids:
             with suppress(ProcessLookupError):
@@ -104,16 +105,23 @@ def _clear_leftovers(data: Path) -> None:
         if time.monotonic() > deadline:
             raise RuntimeError(f"processes {pids} of an earlier PostgreSQL do not end")
         time.sleep(0.05)
-    (data / "postmaster.pid").unlink(missing_ok=True)
+    if LINUX:
+        (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def _working_in(directory: Path) -> Iterator[int]:
-    target = str(directory.resolve())
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                if str((entry / "cwd").readlink()) == target:
-                    yield int(entry.name)
+def processes_in(data: Path) -> Iterator[int]:
+    """PostgreSQL's processes of this data directory, which they work in. Empty where there is no /proc."""
+    with suppress(FileNotFoundError):
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _is_postgres_in(entry, data):
+                yield int(entry.name)
+
+
+def _is_postgres_in(process: Path, data: Path) -> bool:
+    try:
+        return (process / "cwd").readlink() == data and (process / "exe").readlink().name == "postgres"
+    except OSError:
+        return False  # It has ended, or is somebody else's.
 
 
 def _connect(port: int, user: str, database: str) -> psycopg.Connection:

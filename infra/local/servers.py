@@ -10,7 +10,7 @@ from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
 from infra.local.child import Command
 from infra.local.packages import folder_of
-from infra.local.postgres import APPLICATION, DATABASE, OWNER, postgres
+from infra.local.postgres import APPLICATION, DATABASE, OWNER, POSTGRES_DATA, postgres
 from infra.local.probes import discovered_by, http_status, redis_answers
 from infra.local.service import Service
 from infra.local.settings import LocalSettings
@@ -50,7 +50,7 @@ def embedded(settings: Settings, local: LocalSettings) -> Embedded:
         ports["SAGAPAY_LOCAL_REDIS_PORT"] = local.redis_port
         environment["SAGAPAY_REDIS_URL"] = f"redis://127.0.0.1:{local.redis_port}/0"
     if "shard_urls" not in named:
-        services.append(postgres(home / "data/postgres", log_of(home, "postgres"), local.postgres_port))
+        services.append(postgres(home / POSTGRES_DATA, log_of(home, "postgres"), local.postgres_port))
         ports["SAGAPAY_LOCAL_POSTGRES_PORT"] = local.postgres_port
         place = f"127.0.0.1:{local.postgres_port}/{DATABASE}"
         environment["SAGAPAY_SHARD_URLS"] = f"postgresql://{APPLICATION}@{place}"

@@ -29,9 +29,18 @@ class Status(StrEnum):
 class StartFailed(RuntimeError):
     """A process of the stack did not become ready. `name` says which, `log` where it wrote why."""
 
-    def __init__(self, name: str, reason: str, log: Path) -> None:
+    def __init__(self, name: str, reason: str, log: Path | None = None) -> None:
         self.name, self.reason, self.log = name, reason, log
-        super().__init__(f"{name} {reason}; its log: {log}")
+        super().__init__(f"{name} {reason}" + "".join(f"\n  {line}" for line in last_lines(log)))
+
+
+def last_lines(log: Path | None, count: int = 10) -> list[str]:
+    """The end of a log, where a process says why it ended."""
+    if log is None or not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 64 * 1024))
+        return file.read().decode(errors="replace").splitlines()[-count:]
 
 
 class Unit:

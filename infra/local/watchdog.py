@@ -58,15 +58,20 @@ def watch(lines: IO[bytes]) -> None:
             remembered.pop(int(words[0]), None)
     for pid, number in remembered.items():
         _send(pid, number)
-    if remembered:
-        time.sleep(PATIENCE_SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(_send(pid, 0) for pid in remembered) and time.monotonic() < deadline:
+        time.sleep(0.05)
     for pid in remembered:
         _send(pid, signal.SIGKILL)
 
 
-def _send(pid: int, number: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
+def _send(pid: int, number: int) -> bool:
+    """To the process and what it started. Returns whether there was anybody."""
+    try:
         os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""The supervisor: servers, then preparation, then roles, kept running until a signal, stopped in order.
+
+`python -m infra.local.supervision` is what `sagapay up --detach` leaves in the background. What the `sagapay`
+command calls is in infra.local.supervisor.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from domain.errors import SagapayError
+from infra.local.child import Child, Command
+from infra.local.leftovers import MARK, end_leftovers
+from infra.local.plan import Plan, make_plan
+from infra.local.roles import as_service
+from infra.local.servers import log_of
+from infra.local.settings import load_local_settings
+from infra.local.stack import PROBE_INTERVAL_SECONDS, Stack, StartFailed
+from infra.local.state import AlreadyRunning, Failure, Phase, ProcessState, StackState, exclusive, read_state
+from infra.local.wakeup import Wakeup
+from infra.local.watchdog import Watchdog
+from infra.settings import load_settings
+
+Report = Callable[[StackState], None]
+IDLE_SECONDS = 1.0
+
+
+class NotWanted(Exception):
+    """A signal asked to stop before everything was ready."""
+
+
+class Supervisor:
+    """One run of a Plan. `run` returns the exit code: 0 after an orderly stop, 1 when the start failed."""
+
+    def __init__(self, plan: Plan, report: Report) -> None:
+        self._plan, self._report = plan, report
+        self._state = StackState(supervisor_pid=os.getpid(), environment=plan.environment, addresses=plan.addresses())
+        self._watchdog = Watchdog() if plan.uses_watchdog else None
+        self._stack = Stack(self._watchdog, plan.local.start_timeout_seconds, self._publish)
+
+    def run(self) -> int:
+        """Start, keep running until a stop signal, stop. Raises nothing for a failed start: stack.json says it."""
+        with Wakeup() as wakeup, suppress(NotWanted):
+            try:
+                self._start(wakeup)
+                self._enter("ready")
+                while not wakeup.stop_wanted:
+                    wakeup.wait(IDLE_SECONDS if self._stack.tick() else PROBE_INTERVAL_SECONDS)
+            except StartFailed as failure:
+                self._state.failure = Failure(name=failure.name, reason=failure.reason, log=failure.log)
+            finally:
+                self._stop()
+        return 1 if self._state.failure else 0
+
+    def _start(self, wakeup: Wakeup) -> None:
+        self._enter("starting")
+        if busy := self._plan.busy_ports():
+            raise StartFailed("ports", "; ".join(busy), None)
+        self._stack.start(self._plan.servers.services)
+        self._until_ready(wakeup)
+        self._prepare(wakeup)
+        plan = self._plan
+        self._stack.start(as_service(role, plan.home, plan.settings, plan.environment) for role in plan.roles)
+        self._until_ready(wakeup)
+
+    def _until_ready(self, wakeup: Wakeup) -> None:
+        if not self._stack.wait_ready(lambda: not wakeup.stop_wanted):
+            raise NotWanted
+
+    def _prepare(self, wakeup: Wakeup) -> None:
+        log = log_of(self._plan.home, "prepare")
+        child = Child(Command("prepare", self._plan.prepare, log, self._plan.environment), self._watchdog)
+        try:
+            code = child.wait(self._plan.local.start_timeout_seconds, lambda: not wakeup.stop_wanted)
+        finally:
+            child.stop(grace_seconds=0)
+        if wakeup.stop_wanted:
+            raise NotWanted
+        if code != 0:
+            raise StartFailed("prepare", "took too long" if code is None else f"ended with code {code}", log)
+
+    def _stop(self) -> None:
+        self._enter("stopping")
+        self._stack.stop(self._plan.local.stop_grace_seconds)
+        if self._watchdog:
+            self._watchdog.close()
+        self._enter("failed" if self._state.failure else "stopped")
+
+    def _enter(self, phase: Phase) -> None:
+        self._state.phase = phase
+        self._publish()
+
+    def _publish(self) -> None:
+        self._state.processes = {
+            unit.service.name: ProcessState(
+                pid=unit.pid, status=unit.status, restarts=unit.restarts, log=unit.service.command.log
+            )
+            for unit in self._stack.units
+        }
+        self._state.write(self._plan.home)
+        self._report(self._state)
+
+
+def supervise(plan: Plan, report: Report) -> int:
+    """Hold the state directory and run the plan in this process. Raises AlreadyRunning."""
+    with exclusive(plan.home):
+        before = read_state(plan.home)
+        end_leftovers(
+            plan.home, [process.pid for process in before.processes.values() if process.pid] if before else []
+        )
+        os.environ[MARK] = str(plan.home)
+        return Supervisor(plan, report).run()
+
+
+def main() -> int:
+    """The background supervisor; its progress is stack.json, its own output goes to logs/supervisor.log."""
+    try:
+        return supervise(make_plan(load_settings(), load_local_settings()), lambda _state: None)
+    except (SagapayError, AlreadyRunning) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
