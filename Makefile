@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Sagapay needs Python 3.11 or later; set PYTHON=python3.x"; exit 1; }
@@ -16,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test check format lock bench install
+.PHONY: help up down reset demo test check format docs lock bench install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -44,8 +45,11 @@ bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for 
 ##@ Maintain
 format: $(STAMP) ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+docs: $(STAMP) ## Write the tables in docs/ anew that are made from the code
+	@$(BIN)/python -m tests.house.settings_page
 lock: ## Pin all dependencies anew
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --all-extras -o requirements.lock pyproject.toml requirements.build.in
+	@$(LOCK) --all-extras -o requirements.lock pyproject.toml requirements.build.in
+	@$(LOCK) --constraints requirements.lock -o requirements.runtime.lock pyproject.toml
 
 help: ## List the commands
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile

@@ -34,7 +34,7 @@ def _kind(info: FieldInfo) -> str:
     return _KINDS[get_origin(annotation) or annotation]
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401
+def _shown(value: Any) -> str:
     if value is None:
         return "unset"
     if isinstance(value, tuple):

@@ -61,7 +61,7 @@ def test_all_that_stays_has_a_health_check_and_starts_after_what_it_needs() -> N
     for name in ROLES | SERVERS - {"temporal-ui"}:
         assert services()[name]["healthcheck"]["test"], name
     for name in ROLES:
-        for needed, how in services()[name]["depends_on"].items():
+        for needed, how in services()[name].get("depends_on", {}).items():
             assert how["condition"] == ("service_completed_successfully" if needed in ONE_SHOTS else "service_healthy")
     assert all("prepare" in services()[name]["depends_on"] for name in ROLES - {"bank"})
 
