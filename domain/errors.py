@@ -132,6 +132,12 @@ class BodyTooLarge(SagapayError):
     code, status = "body_too_large", 413
 
 
+class UnsupportedMediaType(SagapayError):
+    """Send the body as application/json."""
+
+    code, status = "unsupported_media_type", 415
+
+
 class IdempotencyKeyReused(SagapayError):
     """This idempotency key was used with another body. Use a new key for a new request."""
 

@@ -1,0 +1,119 @@
+"""Redis: a cache that may be gone at any time. No answer depends on it; without it things are slower, never wrong."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from infra.settings import Settings
+
+TIMEOUT_SECONDS: Final = 0.1
+PAUSE_SECONDS: Final = 1.0
+MAX_CONNECTIONS: Final = 64
+
+# The version of a cached value is in its own field, so that an older reader cannot overwrite a newer writer.
+_SET_NEWER: Final = """
+local known = redis.call('HGET', KEYS[1], 'version')
+if known and tonumber(known) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 'version', ARGV[1], 'value', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+def make_redis(settings: Settings) -> Redis:
+    """A client with short time-outs; connects when first used. One retry covers a connection the server has closed."""
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=TIMEOUT_SECONDS,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(pool)
+
+
+class Cache:
+    """Reads that miss and writes that are lost when Redis has a problem; `on_error` hears of each.
+
+    After a problem Redis is left alone for a second, so that an outage costs one time-out and not one a request.
+    """
+
+    def __init__(self, redis: Redis, on_error: Callable[[str, Exception], None]) -> None:
+        self._redis = redis
+        self._on_error = on_error
+        self._paused_until = 0.0
+        self._set_newer = redis.register_script(_SET_NEWER)
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of `keys` in one round trip; None for each that is not there."""
+        missing: list[bytes | None] = [None] * len(keys)
+        if self._paused():
+            return missing
+        try:
+            values = await self._redis.mget(keys)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("get", error)
+            return missing
+        return [value if isinstance(value, bytes) else None for value in values]
+
+    async def set_many(self, values: Mapping[str, bytes], ttl_seconds: int) -> None:
+        """Remember `values` in one round trip."""
+        if self._paused():
+            return
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key, value in values.items():
+                    pipeline.set(key, value, ex=ttl_seconds)
+                await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("set", error)
+
+    async def get_versioned(self, key: str) -> bytes | None:
+        """What `set_newer` remembered."""
+        if self._paused():
+            return None
+        try:
+            value = await self._redis.hget(key, "value")
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("get", error)
+            return None
+        return value if isinstance(value, bytes) else None
+
+    async def set_newer(self, key: str, value: bytes, *, version: int, ttl_seconds: float) -> None:
+        """Remember `value`, unless a newer version is there."""
+        if self._paused():
+            return
+        try:
+            await self._set_newer(keys=[key], args=[version, value, int(ttl_seconds * 1000)])
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("set", error)
+
+    async def forget(self, key: str) -> None:
+        """Drop one key."""
+        if self._paused():
+            return
+        try:
+            await self._redis.delete(key)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("delete", error)
+
+    async def ping(self) -> None:
+        """Ask Redis whether it is there. Raises redis.exceptions.RedisError."""
+        await self._redis.ping()
+
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        await self._redis.aclose()
+
+    def _paused(self) -> bool:
+        return time.monotonic() < self._paused_until
+
+    def _note(self, operation: str, error: Exception) -> None:
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        self._on_error(operation, error)
