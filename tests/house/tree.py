@@ -15,7 +15,7 @@ OUR_MODULES = ("cli.py", "worker.py")
 def files() -> tuple[Path, ...]:
     """Every file that is in the repository or would be with the next `git add`."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,
