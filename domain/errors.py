@@ -171,6 +171,12 @@ class WorkflowsUnavailable(Unavailable):
     code = "workflows_unavailable"
 
 
+class BrokerUnavailable(Unavailable):
+    """Kafka does not answer; events wait in the outbox."""
+
+    code = "broker_unavailable"
+
+
 class NotRecordedYet(Unavailable):
     """The payment was not recorded in time; it may still be. Retry with the same idempotency key."""
 

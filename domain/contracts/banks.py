@@ -1,6 +1,7 @@
 """What activities say to workflows about a bank."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from domain.ids import BankAccountId, TransactionId
@@ -18,14 +19,20 @@ class BankState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankCommand:
-    """Pull from, push to, or ask about a bank account. `reference` is ours; the bank is idempotent by it."""
+    """Pull from, push to, or ask about a bank account. `reference` is ours; the bank is idempotent by it.
+
+    With `ask_first` an earlier run may have sent it, so the bank is asked before it is told again. A look-up answers
+    NOT_SEEN only when the bank's visibility window has passed since `last_sent_at`.
+    """
 
     transaction_id: TransactionId
     reference: str
     bank: str
     bank_account_id: BankAccountId
     amount: Money
-    request_timeout_seconds: float = 5
+    memo: str | None = None
+    ask_first: bool = False
+    last_sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

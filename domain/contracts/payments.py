@@ -32,7 +32,6 @@ class RetryPlan:
 
     quick_retry_seconds: float = 120
     slow_retry_seconds: float = 300
-    request_timeout_seconds: float = 5
     settlement_poll_seconds: float = 5
 
 

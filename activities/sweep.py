@@ -1,0 +1,82 @@
+"""The sweeper: an open transaction whose workflow does not run gets a new one, which resumes from its steps."""
+
+from dataclasses import dataclass
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from activities.failures import as_failures
+from domain.contracts.activities import SWEEP_ORPHANS, SweepReport, SweepRequest
+from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, RetryPlan
+from domain.contracts.workflows import DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
+from domain.transactions import TransactionKind
+from infra.temporal import payment_attributes
+from ledger.service import LedgerService, Transaction
+
+WORKFLOW_OF = {
+    TransactionKind.TRANSFER: (TRANSFER_WORKFLOW, TRANSFER_QUEUE),
+    TransactionKind.DEPOSIT: (DEPOSIT_WORKFLOW, PAYMENT_QUEUE),
+    TransactionKind.WITHDRAWAL: (WITHDRAWAL_WORKFLOW, PAYMENT_QUEUE),
+}
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepActivities:
+    """Needs the ledger to find them and Temporal's client to start them."""
+
+    ledger: LedgerService
+    client: Client
+    plan: RetryPlan
+
+    @activity.defn(name=SWEEP_ORPHANS)
+    async def sweep_orphans(self, request: SweepRequest) -> SweepReport:
+        """Start what does not run. Starting a workflow that runs is refused by Temporal itself, so none runs twice."""
+        with as_failures():
+            found = await self.ledger.open_transactions(
+                older_than_seconds=request.older_than_seconds, limit=request.limit
+            )
+        restarted = 0
+        for transaction in found:
+            activity.heartbeat(restarted)
+            restarted += await self._start(transaction)
+        return SweepReport(seen=len(found), restarted=restarted)
+
+    async def _start(self, transaction: Transaction) -> bool:
+        workflow, queue = WORKFLOW_OF[transaction.kind]
+        request = _request_of(transaction, self.plan)
+        try:
+            await self.client.start_workflow(
+                workflow,
+                request,
+                id=transaction.workflow_id,
+                task_queue=queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                search_attributes=payment_attributes(request),
+                static_summary=f"{transaction.kind} {transaction.amount}, resumed by the sweeper",
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        _log.warning("orphan restarted", transaction_id=transaction.transaction_id, kind=transaction.kind)
+        return True
+
+
+def _request_of(transaction: Transaction, plan: RetryPlan) -> PaymentRequest:
+    return PaymentRequest(
+        transaction_id=transaction.transaction_id,
+        kind=transaction.kind,
+        client_id=transaction.client_id,
+        amount=transaction.amount,
+        workflow_id=transaction.workflow_id,
+        effective_at=transaction.effective_at,
+        source_wallet_id=transaction.source_wallet_id,
+        destination_wallet_id=transaction.destination_wallet_id,
+        bank_account_id=transaction.bank_account_id,
+        bank=transaction.bank,
+        memo=transaction.memo,
+        plan=plan,
+    )

@@ -1,0 +1,121 @@
+"""Talking to a bank until the answer is certain."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.contracts.activities import LOOK_UP_AT_BANK
+    from domain.contracts.banks import BankCommand, BankReply, BankState
+    from domain.contracts.payments import Failure, PaymentRequest, bank_queue
+    from domain.errors import DecisionCode
+    from domain.transactions import TransactionStatus
+    from workflows.payment import Payment
+
+_QUICK: Final = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.5)
+_ATTEMPT: Final = timedelta(seconds=30)
+_SLOWEST_POLL: Final = timedelta(hours=1)
+
+
+class BankPayment(Payment):
+    """A payment with a bank at its other end.
+
+    `sent` says that a request may have reached the bank in this run or an earlier one. From then on only the bank's
+    certain answer ends the payment: a time-out is not a failure.
+    """
+
+    def __init__(self, request: PaymentRequest) -> None:
+        super().__init__(request)
+        self.sent = False
+        self._answer: BankReply | None = None
+
+    def why_not_cancel(self) -> str | None:
+        """Too late once the bank may have it, unless the payment is parked: then the bank is asked first."""
+        if self.first is not None and self.first.status.final:
+            return "The payment is finished."
+        if self._answer is not None:
+            return f"The bank has already {self._answer.state} it."
+        if self.sent and self.attention is None:
+            return "The bank may already have it; it has not answered yet."
+        return None
+
+    async def ask_bank(self, activity: str) -> BankReply:
+        """Send `activity` until the bank's answer is certain, or the payment is cancelled and the bank never got it."""
+        assert self.first is not None
+        earlier_run = self.sent = self.first.replayed
+        while not self.cancel_requested:
+            self.sent = True
+            try:
+                return await self._certain(activity, self._command(ask_first=earlier_run))
+            except ActivityError as error:
+                if not self.cancel_requested:
+                    await self.park(activity, error)
+            earlier_run = True
+        if not self.sent:
+            return BankReply(state=BankState.NOT_SEEN)
+        return await self.look_up()
+
+    async def look_up(self) -> BankReply:
+        """Ask by reference until the answer is certain. NOT_SEEN comes only after the bank's visibility window."""
+        asked_at = workflow.now()
+        while True:
+            try:
+                return await self._certain(LOOK_UP_AT_BANK, self._command(last_sent_at=asked_at))
+            except ActivityError as error:
+                await self.park(LOOK_UP_AT_BANK, error)
+
+    async def until_settled(self, answer: BankReply) -> None:
+        """Wait until an accepted payment has settled, asking ever more rarely."""
+        pause = timedelta(seconds=self.request.plan.settlement_poll_seconds)
+        while answer.state is not BankState.SETTLED:
+            await workflow.sleep(pause, summary="until the bank has settled")
+            pause = min(pause * 2, _SLOWEST_POLL)
+            answer = await self.look_up()
+            if answer.state not in (BankState.ACCEPTED, BankState.SETTLED):
+                # A bank that takes back its word is for a person to talk to; the money stays in clearing.
+                message = f"The bank had accepted the payment and now says {answer.state}."
+                await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type="bank_contradicts_itself"))
+
+    async def _certain(self, activity: str, command: BankCommand) -> BankReply:
+        reply: BankReply = await workflow.execute_activity(
+            activity,
+            command,
+            result_type=BankReply,
+            task_queue=bank_queue(command.bank),
+            start_to_close_timeout=_ATTEMPT,
+            schedule_to_close_timeout=timedelta(seconds=self.request.plan.quick_retry_seconds),
+            retry_policy=_QUICK,
+            summary=f"{activity} {command.amount}",
+        )
+        if reply.state in (BankState.ACCEPTED, BankState.SETTLED):
+            self._answer = reply
+        await self.unpark(TransactionStatus.PROCESSING)
+        return reply
+
+    def _command(self, *, ask_first: bool = False, last_sent_at: datetime | None = None) -> BankCommand:
+        assert self.first is not None
+        assert self.request.bank is not None
+        assert self.request.bank_account_id is not None
+        return BankCommand(
+            transaction_id=self.first.transaction_id,
+            reference=f"{self.first.transaction_id}:{self.request.kind}",
+            bank=self.request.bank,
+            bank_account_id=self.request.bank_account_id,
+            amount=self.request.amount,
+            memo=self.request.memo,
+            ask_first=ask_first,
+            last_sent_at=last_sent_at,
+        )
+
+
+def why_unpaid(answer: BankReply) -> Failure | None:
+    """The failure that a certain answer means, or None if the bank has done it."""
+    if answer.state is BankState.REFUSED:
+        detail = answer.refusal_detail or "The bank refused the payment."
+        return Failure(code=DecisionCode.BANK_REFUSED, detail=f"{detail} ({answer.refusal_code})")
+    if answer.state is BankState.NOT_SEEN:
+        return Failure(code=DecisionCode.CANCELLED, detail="Cancelled before the bank got it.")
+    return None

@@ -1,0 +1,28 @@
+"""What operators read at the top of a payment in the Temporal UI: Markdown, no personal data."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from domain.contracts.payments import Attention, PaymentRequest, StepResult
+
+
+def parked_details(request: PaymentRequest, first: StepResult, attention: Attention | None) -> str:
+    """Why a payment is parked and what can be done, or that it goes on."""
+    head = f"**{request.kind} of {request.amount}**, transaction `{first.transaction_id}`"
+    if attention is None:
+        return f"{head}: goes on by itself."
+    return f"""{head}: **parked**
+
+| | |
+|---|---|
+| step | `{attention.step}` |
+| reason | `{attention.reason}` |
+| since | {attention.since.isoformat(timespec="seconds")} |
+| bank | {request.bank or "none"} |
+
+> {attention.detail}
+
+It tries again by itself every {request.plan.slow_retry_seconds:.0f} s. To try now, send the update `retry`; to end it
+unpaid, send the update `cancel`: the bank is asked first, and the payment ends only if the bank never got it. Both take
+`{{"by": "your name", "reason": "why"}}`. More in docs/operations/stuck-payments.md.
+"""

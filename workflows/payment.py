@@ -1,0 +1,244 @@
+"""What all payments share: the reply as soon as the first step is recorded, ledger steps, parking, cancellation."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
+
+with workflow.unsafe.imports_passed_through():
+    from domain.contracts.activities import NOTE_ATTENTION
+    from domain.contracts.payments import (
+        Attention,
+        AttentionNote,
+        Failure,
+        PaymentRequest,
+        PaymentResult,
+        StepCommand,
+        StepResult,
+    )
+    from domain.contracts.workflows import (
+        ACCEPTED_UPDATE,
+        CANCEL_UPDATE,
+        CANNOT_CANCEL,
+        CANNOT_RETRY,
+        RETRY_UPDATE,
+        OperatorCommand,
+    )
+    from domain.transactions import Step, TransactionStatus
+    from workflows import attributes
+    from workflows.details import parked_details
+
+LOCAL_PATIENCE: Final = timedelta(seconds=3)
+"""A ledger write that has not gone through by then goes on as a regular activity, where operators see it."""
+
+_LOCAL_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=1))
+_LEDGER_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
+)
+_ATTEMPT: Final = timedelta(seconds=15)
+
+
+def is_final(error: ActivityError) -> bool:
+    """Whether trying the same again cannot help."""
+    return isinstance(error.cause, ApplicationError) and error.cause.non_retryable
+
+
+class Payment:
+    """Base of the payment workflows. One instance is one run; all that matters is in the ledger and at the bank.
+
+    A run can end anywhere (terminated, reset, continued as new): the next one takes the same steps under the same
+    keys and gets the recorded outcomes back.
+    """
+
+    def __init__(self, request: PaymentRequest) -> None:
+        self.request = request
+        self.first: StepResult | None = None
+        self.cancel_requested = False
+        self.attention: Attention | None = None
+        self._woken = False
+
+    # -- what others may ask ---------------------------------------------------------------------
+
+    @workflow.update(
+        name=ACCEPTED_UPDATE,
+        description="Answers as soon as the payment is recorded.",
+        unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON,
+    )
+    async def accepted(self) -> PaymentResult:
+        """The early reply: the first step's outcome."""
+        await workflow.wait_condition(lambda: self.first is not None)
+        assert self.first is not None
+        return self.result_of(self.first)
+
+    @workflow.update(name=RETRY_UPDATE, description="Parked? Try the step again now. {by, reason}")
+    async def retry(self, command: OperatorCommand) -> str:
+        """Wake a parked payment."""
+        self._woken = True
+        workflow.logger.info("retry requested", extra={"by": command.by, "reason": command.reason})
+        return "trying again"
+
+    @retry.validator
+    def _may_retry(self, command: OperatorCommand) -> None:
+        if self.attention is None:
+            raise _refused(CANNOT_RETRY, "The payment is not parked; it is trying by itself.")
+
+    @workflow.update(name=CANCEL_UPDATE, description="Stop the payment if the bank has not got it. {by, reason}")
+    async def cancel(self, command: OperatorCommand) -> str:
+        """Ask the payment to end unpaid."""
+        self.cancel_requested = self._woken = True
+        workflow.logger.info("cancel requested", extra={"by": command.by, "reason": command.reason})
+        return "cancelling"
+
+    @cancel.validator
+    def _may_cancel(self, command: OperatorCommand) -> None:
+        if reason := self.why_not_cancel():
+            raise _refused(CANNOT_CANCEL, reason)
+
+    def why_not_cancel(self) -> str | None:
+        """Why it is too late to cancel, or None."""
+        return "A transfer is made in one step; send the money back with a new transfer."
+
+    # -- steps -----------------------------------------------------------------------------------
+
+    async def first_step(self, step: Step) -> StepResult:
+        """Record the payment. What is never right fails the workflow: nothing was written, the key is free."""
+        result = await self._ledger(step, self.request)
+        if result.transaction_id != self.request.transaction_id:
+            workflow.upsert_search_attributes([attributes.TRANSACTION_ID.value_set(result.transaction_id)])
+        self.first = result
+        return result
+
+    async def step(self, step: Step, failure: Failure | None = None) -> StepResult:
+        """Take a later step; parks where it cannot be taken."""
+        assert self.first is not None
+        command = StepCommand(transaction_id=self.first.transaction_id, step=step, failure=failure)
+        while True:
+            try:
+                result = await self._ledger(step, command)
+            except ActivityError as error:
+                await self.park(step, error)
+            else:
+                await self.unpark(result.status)
+                return result
+
+    async def _ledger(self, step: Step, argument: PaymentRequest | StepCommand) -> StepResult:
+        try:
+            quick: StepResult = await workflow.execute_local_activity(
+                step.value,
+                argument,
+                result_type=StepResult,
+                schedule_to_close_timeout=LOCAL_PATIENCE,
+                retry_policy=_LOCAL_RETRIES,
+                summary=step.value,
+            )
+        except ActivityError as error:
+            if is_final(error):
+                raise
+        else:
+            return quick
+        patient: StepResult = await workflow.execute_activity(
+            step.value,
+            argument,
+            result_type=StepResult,
+            start_to_close_timeout=_ATTEMPT,
+            retry_policy=_LEDGER_RETRIES,
+            summary=f"{step.value}, the quick way did not go through",
+        )
+        return patient
+
+    # -- parking ---------------------------------------------------------------------------------
+
+    async def park(self, step: str, error: BaseException) -> None:
+        """Say what is wrong, then wait for an operator's `retry` or `cancel`, or until it is time to try again."""
+        cause = error.cause if isinstance(error, ActivityError) and error.cause else error
+        reason = (cause.type if isinstance(cause, ApplicationError) else None) or type(cause).__name__
+        since = self.attention.since if self.attention else workflow.now()
+        await self._attend(Attention(step=step, reason=reason, since=since, detail=str(cause)))
+        self._woken = False
+        patience = timedelta(seconds=self.request.plan.slow_retry_seconds)
+        try:
+            await workflow.wait_condition(lambda: self._woken, timeout=patience, timeout_summary="next try by itself")
+        except TimeoutError:
+            self._start_over_if_long()
+
+    async def unpark(self, status: TransactionStatus) -> None:
+        """The step went through: attention is over. A final status has cleared it in the ledger already."""
+        if self.attention is not None:
+            await self._attend(None, note=not status.final)
+
+    async def _attend(self, attention: Attention | None, *, note: bool = True) -> None:
+        assert self.first is not None
+        changed = (self.attention and self.attention.reason) != (attention and attention.reason)
+        self.attention = attention
+        workflow.set_current_details(parked_details(self.request, self.first, attention))
+        if not changed:
+            return
+        if attention is None:
+            workflow.upsert_search_attributes(
+                [
+                    attributes.ATTENTION.value_unset(),
+                    attributes.ATTENTION_STEP.value_unset(),
+                    attributes.ATTENTION_SINCE.value_unset(),
+                ]
+            )
+        else:
+            workflow.upsert_search_attributes(
+                [
+                    attributes.ATTENTION.value_set(attention.reason),
+                    attributes.ATTENTION_STEP.value_set(attention.step),
+                    attributes.ATTENTION_SINCE.value_set(attention.since),
+                ]
+            )
+        if note:
+            await workflow.execute_activity(
+                NOTE_ATTENTION,
+                AttentionNote(transaction_id=self.first.transaction_id, attention=attention),
+                start_to_close_timeout=_ATTEMPT,
+                retry_policy=_LEDGER_RETRIES,
+                summary="show it at the transaction",
+            )
+
+    def _start_over_if_long(self) -> None:
+        if workflow.info().is_continue_as_new_suggested():
+            assert self.first is not None
+            # What the sweeper would make of the transaction: the recorded id, and no key to claim again.
+            resumed = replace(self.request, transaction_id=self.first.transaction_id, idempotency=None)
+            workflow.continue_as_new(resumed)
+
+    # -- the run ---------------------------------------------------------------------------------
+
+    async def until_done(self, saga: Coroutine[object, object, PaymentResult]) -> PaymentResult:
+        """Run the saga to its end. A cancellation from outside becomes a request that the saga answers when it can."""
+        running = asyncio.create_task(saga)
+        while True:
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                if running.done():
+                    raise
+                self.cancel_requested = self._woken = True
+
+    def done(self, last: StepResult) -> PaymentResult:
+        """The workflow's result, with the final status searchable."""
+        assert self.first is not None
+        workflow.upsert_search_attributes([attributes.STATUS.value_set(last.status.value)])
+        return self.result_of(last)
+
+    def result_of(self, last: StepResult) -> PaymentResult:
+        assert self.first is not None
+        return PaymentResult(
+            transaction_id=last.transaction_id,
+            status=last.status,
+            failure=last.failure,
+            replayed=self.first.replayed,
+            fingerprint=self.first.fingerprint,
+        )
+
+
+def _refused(code: str, reason: str) -> ApplicationError:
+    return ApplicationError(reason, type=code, non_retryable=True, category=ApplicationErrorCategory.BENIGN)
