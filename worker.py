@@ -1,0 +1,153 @@
+"""The worker's composition root: build, register, run. `python worker.py` runs it.
+
+One process polls every queue: transfers, payments, operations, and one queue per bank. The API builds the transfer
+worker from here too, so that transfers start eagerly in its own process.
+"""
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from temporalio.client import Client
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.bank import BankActivities
+from activities.ledger import LedgerActivities
+from activities.sweep import SweepActivities
+from bank_adapters.port import BankAdapter
+from bank_adapters.registry import bank_names, open_bank
+from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, RetryPlan, bank_queue
+from domain.errors import WorkflowsUnavailable
+from infra.role import Backoff, Life, run_role
+from infra.schedules import ensure_sweep_schedule
+from infra.settings import Settings, settings
+from infra.telemetry import configure_logging
+from infra.temporal import connect
+from ledger.directory import Directory
+from ledger.local import LocalLedger
+from ledger.service import LedgerService
+from workflows.deposit import DepositWorkflow
+from workflows.sweep import SweepWorkflow
+from workflows.transfer import TransferWorkflow
+from workflows.withdrawal import WithdrawalWorkflow
+
+WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
+    restrictions=SandboxRestrictions.default.with_passthrough_modules(
+        "domain", "workflows", "pydantic", "pydantic_core", "uuid_utils"
+    )
+)
+_GRACE: Final = timedelta(seconds=10)
+_log = structlog.get_logger(__name__)
+
+
+def retry_plan(settings: Settings) -> RetryPlan:
+    """How patient the payments that this process starts are with their banks."""
+    return RetryPlan(
+        quick_retry_seconds=settings.bank_quick_retry_seconds,
+        slow_retry_seconds=settings.bank_slow_retry_seconds,
+        settlement_poll_seconds=settings.settlement_poll_seconds,
+    )
+
+
+def build_transfer_worker(client: Client, ledger: LedgerService, settings: Settings) -> Worker:
+    """Transfers only: their workflow and the one step they take."""
+    return Worker(
+        client,
+        task_queue=TRANSFER_QUEUE,
+        workflows=[TransferWorkflow],
+        activities=LedgerActivities(ledger).for_transfers(),
+        workflow_runner=WORKFLOW_RUNNER,
+        max_concurrent_workflow_tasks=settings.worker_max_concurrent,
+        max_concurrent_local_activities=settings.worker_max_concurrent,
+        graceful_shutdown_timeout=_GRACE,
+    )
+
+
+def build_workers(
+    client: Client,
+    ledger: LedgerService,
+    directory: Directory,
+    banks: Mapping[str, BankAdapter],
+    settings: Settings,
+) -> list[Worker]:
+    """A worker for each queue. A bank's calls have their own, so that a dead bank takes no place from the others."""
+    ledger_activities = LedgerActivities(ledger)
+    payments = Worker(
+        client,
+        task_queue=PAYMENT_QUEUE,
+        workflows=[DepositWorkflow, WithdrawalWorkflow],
+        activities=ledger_activities.all(),
+        workflow_runner=WORKFLOW_RUNNER,
+        max_concurrent_workflow_tasks=settings.worker_max_concurrent,
+        max_concurrent_activities=settings.worker_max_concurrent,
+        max_concurrent_local_activities=settings.worker_max_concurrent,
+        graceful_shutdown_timeout=_GRACE,
+    )
+    operations = Worker(
+        client,
+        task_queue=OPERATIONS_QUEUE,
+        workflows=[SweepWorkflow],
+        activities=[SweepActivities(ledger, client, retry_plan(settings)).sweep_orphans],
+        workflow_runner=WORKFLOW_RUNNER,
+        graceful_shutdown_timeout=_GRACE,
+    )
+    bank_activities = BankActivities(banks, directory)
+    bank_workers = [
+        Worker(
+            client,
+            task_queue=bank_queue(bank),
+            activities=[bank_activities.pull_from_bank, bank_activities.push_to_bank, bank_activities.look_up_at_bank],
+            max_concurrent_activities=settings.worker_max_concurrent,
+            disable_eager_activity_execution=True,
+            graceful_shutdown_timeout=_GRACE,
+        )
+        for bank in banks
+    ]
+    return [build_transfer_worker(client, ledger, settings), payments, operations, *bank_workers]
+
+
+async def work(settings: Settings, life: Life) -> None:
+    """Poll every queue until the role is asked to end; waits for Temporal where it is not there yet."""
+    client = await _connected(settings, life)
+    if client is None:
+        return
+    async with AsyncExitStack() as stack:
+        ledger = LocalLedger(settings)
+        stack.push_async_callback(ledger.aclose)
+        directory = Directory(ledger.shards.all[0].engine)
+        banks = {name: open_bank(name, settings) for name in bank_names()}
+        for bank in banks.values():
+            stack.push_async_callback(bank.aclose)
+        for worker in build_workers(client, ledger, directory, banks, settings):
+            await stack.enter_async_context(worker)
+        await ensure_sweep_schedule(client, settings)
+        life.ready()
+        await life.until_stopped()
+
+
+async def _connected(settings: Settings, life: Life) -> Client | None:
+    backoff = Backoff(0.2, 5)
+    while not life.stopping:
+        try:
+            client = await connect(settings)
+            await client.service_client.check_health()
+        except (WorkflowsUnavailable, RPCError) as error:
+            _log.warning("waiting for Temporal", error=str(error))
+            await life.pause(backoff.next_seconds())
+        else:
+            return client
+    return None
+
+
+def run(settings: Settings) -> None:
+    """The `worker` role."""
+    configure_logging(settings.log_level, "worker")
+    run_role("worker", settings, lambda life: work(settings, life))
+
+
+if __name__ == "__main__":
+    run(settings())

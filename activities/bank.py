@@ -6,7 +6,6 @@ reference before it tells it anything again: a bank that paid and then timed out
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from temporalio import activity
 
@@ -15,24 +14,16 @@ from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruc
 from domain.contracts.activities import LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
 from domain.contracts.banks import BankCommand, BankReply, BankState
 from domain.errors import BankUnknown, LedgerRejected
-from domain.ids import BankAccountId
 from domain.money import Money
-
-
-class AccountTokens(Protocol):
-    """Where the secret of a linked bank account is kept; it never enters a history."""
-
-    async def account_token(self, bank_account_id: BankAccountId) -> str | None:
-        """The bank's token for the account, None where there is no such account."""
-        ...
+from ledger.directory import Directory
 
 
 class BankActivities:
-    """Pull, push and look up at the banks in `banks`."""
+    """Pull, push and look up at `banks`. The secret of a bank account comes from the directory, never from a history."""
 
-    def __init__(self, banks: Mapping[str, BankAdapter], tokens: AccountTokens) -> None:
+    def __init__(self, banks: Mapping[str, BankAdapter], directory: Directory) -> None:
         self._banks = banks
-        self._tokens = tokens
+        self._directory = directory
 
     @activity.defn(name=PULL_FROM_BANK)
     async def pull_from_bank(self, command: BankCommand) -> BankReply:
@@ -66,11 +57,11 @@ class BankActivities:
             known = await self._banks[command.bank].look_up(command.reference)
             if not isinstance(known, NotSeen):
                 return _reply(known, command.amount)
-        token = await self._tokens.account_token(command.bank_account_id)
-        if token is None:
+        account = await self._directory.bank_account(command.bank_account_id)
+        if account is None:
             raise LedgerRejected(f"there is no bank account {command.bank_account_id}")
         instruction = PaymentInstruction(
-            reference=command.reference, account_token=token, amount=command.amount, memo=command.memo
+            reference=command.reference, account_token=account.account_token, amount=command.amount, memo=command.memo
         )
         return _reply(await send(instruction), command.amount)
 
