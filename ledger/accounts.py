@@ -14,7 +14,7 @@ Side = Literal["DEBIT", "CREDIT"]
 STRIPES: Final = 8
 """System accounts are kept this many times per shard, so that payments do not queue for one row."""
 
-_CREDIT_NORMAL: Final = frozenset({"wallet", "due_to", "fees", "suspense"})
+CREDIT_NORMAL: Final = frozenset({"wallet", "due_to", "fees", "suspense"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Account:
 
     def apply(self, side: Side, amount: int) -> None:
         """Write one entry: moves the balance and counts the version. Amount in minor units."""
-        normal: Side = "CREDIT" if self.kind in _CREDIT_NORMAL else "DEBIT"
+        normal: Side = "CREDIT" if self.kind in CREDIT_NORMAL else "DEBIT"
         self.balance += amount if side == normal else -amount
         self.version += 1
 

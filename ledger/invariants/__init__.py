@@ -1,0 +1,23 @@
+"""The invariants of the design, recomputed from the records alone.
+
+| number | what is recomputed | where |
+|---|---|---|
+| 1 | postings sum to zero, are as ruled, and so does the shard | postings, balances |
+| 2 | floors, held amounts, and the constraints that enforce them | balances, guards |
+| 3 | the application's grants, the triggers on tables and partitions | guards |
+| 4 | stored balances, running balances, versions, time | balances |
+| 5 | one payment per key, one key per payment | payments |
+| 6 | one outcome per step, steps in order, their postings, timelines; failures moved nothing | payments, postings |
+| 7 | with one shard nothing is owed between shards | balances |
+| 8 | clearing, settlement, the banks' statements | banks |
+| 9 | a status follows from the steps, and was written with the last one | payments |
+| 10 | every event is in the outbox | outbox |
+| 11 | a hold stands while its payment is undecided | payments |
+"""
+
+from ledger.invariants.banks import BankBalance, ReadBanks
+from ledger.invariants.invariant import Finding, Violation
+from ledger.invariants.snapshot import Progress
+from ledger.invariants.verify import INVARIANTS, verify
+
+__all__ = ["INVARIANTS", "BankBalance", "Finding", "Progress", "ReadBanks", "Violation", "verify"]

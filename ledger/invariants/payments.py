@@ -1,0 +1,136 @@
+"""Payments: one per key, one outcome per step, a status that follows from the steps, holds that follow too."""
+
+# Queries are put together of constants of this package alone.
+# ruff: noqa: S608
+
+from typing import Final
+
+from ledger.invariants.invariant import NothingIn, Pass
+from ledger.invariants.snapshot import RULES_TABLE, Rows
+
+_SUBJECT: Final = "'txn_' || replace(transaction_id::text, '-', '')"
+
+KEYS: Final = NothingIn(
+    number=5,
+    name="idempotency keys",
+    sentence="One key stands for one recorded payment and no payment for two; no two payments share a workflow.",
+    rows=Rows.KEYS,
+    goes=Pass.WHOLE,
+    query=f"""
+        SELECT {_SUBJECT} AS subject,
+               CASE WHEN count(t.status) = 0 THEN 'has a key but is not recorded'
+                    ELSE format('has %s keys', count(k.key_digest)) END AS detail
+        FROM ledger.idempotency_keys k FULL JOIN ledger.transactions t USING (transaction_id)
+        GROUP BY transaction_id HAVING count(k.key_digest) <> 1 OR count(t.status) = 0
+        UNION ALL
+        SELECT workflow_id, format('stands for %s transactions', count(*)) FROM ledger.transactions
+        GROUP BY workflow_id HAVING count(*) > 1
+    """,
+)
+
+STEPS_IN_ORDER: Final = NothingIn(
+    number=6,
+    name="steps in order",
+    sentence="Every step has one outcome, belongs to its payment's kind and follows the steps its rule wants.",
+    rows=Rows.TRANSACTIONS,
+    query=f"""
+        WITH steps AS (
+            SELECT * FROM ledger.transaction_steps WHERE transaction_id > :low AND transaction_id <= :high
+        )
+        SELECT {_SUBJECT} AS subject,
+               format('%s %s of %s, after %s', s.step, s.outcome, coalesce('a ' || t.kind, 'no payment'), (
+                      SELECT string_agg(o.step || ' ' || o.outcome, ', ' ORDER BY o.created_at) FROM steps o
+                      WHERE o.transaction_id = s.transaction_id AND o.step <> s.step)) AS detail
+        FROM (SELECT *, count(*) OVER (PARTITION BY transaction_id, step) AS outcomes FROM steps) s
+        LEFT JOIN ledger.transactions t USING (transaction_id)
+        LEFT JOIN {RULES_TABLE} ON rule.step = s.step
+        WHERE s.outcomes <> 1 OR rule.kind IS NULL OR t.kind IS DISTINCT FROM rule.kind
+           OR (s.outcome = 'refused' AND NOT rule.first)
+           OR (rule.prior IS NOT NULL AND NOT EXISTS (
+               SELECT FROM steps o
+               WHERE o.transaction_id = s.transaction_id AND o.step = rule.prior AND o.outcome = 'posted'))
+           OR (s.outcome = 'posted' AND EXISTS (
+               SELECT FROM steps o
+               WHERE o.transaction_id = s.transaction_id AND o.step = rule.excluded AND o.outcome = 'posted'))
+    """,
+)
+
+STATUS: Final = NothingIn(
+    number=9,
+    name="statuses",
+    sentence="A payment's status is where its steps lead; the last one made it final, in the same commit.",
+    rows=Rows.TRANSACTIONS,
+    query=f"""
+        SELECT {_SUBJECT} AS subject,
+               format('is %s since %s, but its steps lead to %s at %s%s', status, coalesce(completed_at::text, '-'),
+                      coalesce(result, 'nothing'), coalesce(ended_at::text, '-'),
+                      CASE WHEN endings > 1 THEN format(' (%s endings)', endings) ELSE '' END) AS detail
+        FROM (
+            SELECT t.transaction_id, t.status, t.completed_at, t.created_at, t.failure_code,
+                   count(*) FILTER (WHERE s.result IN ('succeeded', 'failed')) AS endings,
+                   coalesce(max(s.result) FILTER (WHERE s.result IN ('succeeded', 'failed')), max(s.result)) AS result,
+                   max(s.created_at) FILTER (WHERE s.result IN ('succeeded', 'failed')) AS ended_at,
+                   min(s.created_at) FILTER (WHERE s.first) AS began_at,
+                   max(s.refusal_code) AS refusal_code
+            FROM ledger.transactions t LEFT JOIN (
+                SELECT s.transaction_id, s.created_at, s.refusal_code, rule.first,
+                       CASE s.outcome WHEN 'refused' THEN 'failed' ELSE rule.result END AS result
+                FROM ledger.transaction_steps s JOIN {RULES_TABLE} ON rule.step = s.step
+                WHERE s.transaction_id > :low AND s.transaction_id <= :high
+            ) s USING (transaction_id)
+            WHERE t.transaction_id > :low AND t.transaction_id <= :high
+            GROUP BY t.transaction_id
+        ) payment
+        WHERE status IS DISTINCT FROM result OR completed_at IS DISTINCT FROM ended_at OR endings > 1
+           OR created_at IS DISTINCT FROM began_at OR refusal_code IS DISTINCT FROM coalesce(refusal_code, failure_code)
+    """,
+)
+
+TIMELINE: Final = NothingIn(
+    number=6,
+    name="timelines",
+    sentence="Every step is in its payment's timeline once, with its outcome, since the same commit.",
+    rows=Rows.TRANSACTIONS,
+    query=f"""
+        SELECT {_SUBJECT} AS subject,
+               format('%s: %s in the steps, %s in the timeline', step, coalesce(s.outcome, 'nothing'),
+                      coalesce(e.types, 'nothing')) AS detail
+        FROM (
+            SELECT * FROM ledger.transaction_steps WHERE transaction_id > :low AND transaction_id <= :high
+        ) s FULL JOIN (
+            SELECT transaction_id, step, string_agg(type, ' and ') AS types, max(created_at) AS created_at
+            FROM ledger.transaction_events
+            WHERE transaction_id > :low AND transaction_id <= :high AND type LIKE 'step.%'
+            GROUP BY transaction_id, step
+        ) e USING (transaction_id, step)
+        WHERE 'step.' || s.outcome IS DISTINCT FROM e.types OR s.created_at IS DISTINCT FROM e.created_at
+    """,
+)
+
+HOLDS: Final = NothingIn(
+    number=11,
+    name="holds",
+    sentence="A hold stands while its payment is undecided, ends as its steps say, and has the payment's amount.",
+    rows=Rows.TRANSACTIONS,
+    query=f"""
+        SELECT {_SUBJECT} AS subject,
+               format('hold is %s of %s, captured %s; its steps say %s of %s', coalesce(h.status, 'missing'), h.amount,
+                      h.captured, coalesce(w.status, 'none'), t.amount) AS detail
+        FROM (
+            SELECT transaction_id, CASE WHEN bool_or(rule.hold = 'capture') THEN 'captured'
+                                        WHEN bool_or(rule.hold = 'release') THEN 'released'
+                                        WHEN bool_or(rule.hold = 'place') THEN 'active' END AS status,
+                   max(s.created_at) FILTER (WHERE rule.hold IN ('capture', 'release')) AS ended_at
+            FROM ledger.transaction_steps s JOIN {RULES_TABLE} ON rule.step = s.step
+            WHERE s.transaction_id > :low AND s.transaction_id <= :high AND s.outcome = 'posted'
+              AND rule.hold IS NOT NULL
+            GROUP BY transaction_id
+        ) w FULL JOIN (
+            SELECT * FROM ledger.holds WHERE transaction_id > :low AND transaction_id <= :high
+        ) h USING (transaction_id) LEFT JOIN ledger.transactions t USING (transaction_id)
+        WHERE h.status IS DISTINCT FROM w.status OR h.ended_at IS DISTINCT FROM w.ended_at
+           OR h.amount IS DISTINCT FROM t.amount OR h.account_id IS DISTINCT FROM t.source_wallet_id
+           OR h.captured IS DISTINCT FROM CASE w.status WHEN 'captured' THEN t.amount ELSE 0 END
+           OR (h.status = 'active') IS DISTINCT FROM (h.status = 'active' AND t.status IN ('pending', 'processing'))
+    """,
+)

@@ -1,0 +1,37 @@
+"""Fixtures of tests that move money: imported by the conftest of each kind of test."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from ledger.local import LocalLedger
+from tests.money.requests import Client
+from tests.money.scratch import Database, Databases
+from tests.stack.servers import Servers
+
+
+@pytest.fixture(scope="session")
+def databases(bare_servers: Servers) -> Databases:
+    """Ledger databases to make and drop on the session's PostgreSQL."""
+    return Databases(bare_servers.settings)
+
+
+@pytest.fixture(scope="module")
+def database(databases: Databases) -> Iterator[Database]:
+    """A ledger of this module's own, empty at its beginning."""
+    with databases.copy() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+async def ledger(database: Database, bare_servers: Servers) -> AsyncIterator[LocalLedger]:
+    """The ledger's service on this module's database."""
+    service = LocalLedger(database.settings(bare_servers.settings, database_pool_size=20))
+    yield service
+    await service.aclose()
+
+
+@pytest.fixture
+def client(ledger: LocalLedger) -> Client:
+    """An app of this test's own."""
+    return Client(ledger)
