@@ -1,0 +1,61 @@
+"""The adapter of the simulated bank keeps the contract of the port, against the bank in a process of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from bank_adapters.port import BankAdapter
+from bank_adapters.simulated.adapter import SimulatedBank
+from bank_adapters.simulator.books import AccountStatus
+from bank_adapters.simulator.client import BankAdmin
+from infra.local.probes import free_ports
+from tests.contract.bank_suite import BankContract
+from tests.stack.bank import BankProcess, running_bank
+
+
+class SimulatorSandbox:
+    """The simulator's own administration as a bank's test environment."""
+
+    def __init__(self, bank: BankAdapter, admin: BankAdmin) -> None:
+        self.bank = bank
+        self._admin = admin
+
+    async def approve(self, link_token: str, *, holder_name: str, opening_balance: int) -> str:
+        """The customer opens an account and says yes."""
+        approval = await self._admin.approve(link_token, holder_name=holder_name, opening_balance=opening_balance)
+        return approval.public_token
+
+    async def close_account(self, account_token: str) -> None:
+        """The customer leaves."""
+        account = await self._admin.account(account_token)
+        await self._admin.set_account_status(account.account_id, AccountStatus.CLOSED)
+
+    async def balance(self, account_token: str) -> int:
+        """What the customer has."""
+        return (await self._admin.account(account_token)).balance
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BankProcess]:
+    with running_bank(tmp_path_factory.mktemp("bank")) as bank:
+        yield bank
+
+
+@pytest.fixture
+async def sandbox(process: BankProcess) -> AsyncIterator[SimulatorSandbox]:
+    bank = SimulatedBank(process.url, request_timeout_seconds=20)
+    async with process.admin() as admin:
+        yield SimulatorSandbox(bank, admin)
+        assert (await admin.books()).balanced
+    await bank.aclose()
+
+
+@pytest.fixture
+async def unreachable() -> AsyncIterator[BankAdapter]:
+    bank = SimulatedBank(f"http://127.0.0.1:{free_ports(1)[0]}", request_timeout_seconds=1)
+    yield bank
+    await bank.aclose()
+
+
+class TestSimulatedBank(BankContract):
+    """All of the suite."""
