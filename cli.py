@@ -1,0 +1,150 @@
+"""The `sagapay` command. Each command imports what it needs, so that no role pays for the others' start."""
+
+import asyncio
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from domain.errors import SagapayError
+from infra.settings import settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Sagapay: money moves, durably.")
+keys = typer.Typer(no_args_is_help=True, help="Clients and their API keys.")
+app.add_typer(keys, name="keys")
+_console = Console()
+
+
+@app.command(rich_help_panel="The whole platform")
+def up(
+    detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready.")] = False,
+) -> None:
+    """Start every server and role here; Ctrl-C stops them."""
+    from infra.local.supervisor import run_foreground, start_detached
+
+    raise typer.Exit(start_detached() if detach else run_foreground())
+
+
+@app.command(rich_help_panel="The whole platform")
+def down(erase: Annotated[bool, typer.Option("--erase", help="Delete all local data, too.")] = False) -> None:
+    """Stop what `up` started."""
+    from infra.local.supervisor import stop
+
+    raise typer.Exit(stop(erase=erase))
+
+
+@app.command(rich_help_panel="The whole platform")
+def demo() -> None:
+    """Watch a dozen users move money through the REST API of the running platform."""
+    from commands.demo.story import tell
+
+    raise typer.Exit(asyncio.run(tell(settings(), _console)))
+
+
+@app.command(rich_help_panel="Operators")
+def verify(
+    banks: Annotated[bool, typer.Option("--banks/--no-banks", help="Compare with the banks' statements.")] = True,
+) -> None:
+    """Recompute every invariant; exit 1 on the first cent that is off."""
+    from commands.verify import verify_all
+
+    raise typer.Exit(0 if asyncio.run(verify_all(settings(), _console, ask_banks=banks)) else 1)
+
+
+@app.command(rich_help_panel="Operators")
+def prepare() -> None:
+    """Migrate the databases, make partitions, register search attributes, make the development client."""
+    from commands.prepare import prepare as make_ready
+
+    asyncio.run(make_ready(settings()))
+
+
+@app.command(rich_help_panel="Roles")
+def api() -> None:
+    """Run the REST API."""
+    from api.server import run
+
+    from worker import build_transfer_worker
+
+    run(settings(), build_transfer_worker)
+
+
+@app.command(rich_help_panel="Roles")
+def worker() -> None:
+    """Run the worker: every workflow and activity."""
+    from worker import run
+
+    run(settings())
+
+
+@app.command(rich_help_panel="Roles")
+def relay() -> None:
+    """Run the relay: outbox to Kafka."""
+    from events.relay import run
+
+    run(settings())
+
+
+@app.command(rich_help_panel="Roles")
+def consumers() -> None:
+    """Run the consumers: Kafka to the history read model."""
+    from events.consumers import run
+
+    run(settings())
+
+
+@app.command(rich_help_panel="Roles")
+def bank() -> None:
+    """Run the simulated bank (development only)."""
+    from bank_adapters.simulator.server import run
+
+    run(settings())
+
+
+@keys.command("client")
+def create_client(name: str) -> None:
+    """Add a client, which owns users; prints its id."""
+    from commands import keys as commands
+
+    asyncio.run(commands.create_client(settings(), _console, name))
+
+
+@keys.command("create")
+def create_key(client_id: str, scope: str = "app", name: str = "") -> None:
+    """Add a key (scope app or operator); prints it this once."""
+    from commands import keys as commands
+    from ledger.directory import Scope
+
+    if scope not in tuple(Scope):
+        raise typer.BadParameter(f"wants one of {', '.join(Scope)}", param_hint="--scope")
+    asyncio.run(commands.create_key(settings(), _console, client_id, Scope(scope), name or scope))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """Show all clients and keys."""
+    from commands import keys as commands
+
+    asyncio.run(commands.list_keys(settings(), _console))
+
+
+@keys.command("revoke")
+def revoke_key(key_id: str) -> None:
+    """Revoke a key by the id that `list` shows."""
+    from commands import keys as commands
+
+    asyncio.run(commands.revoke_key(settings(), _console, key_id))
+
+
+def main() -> None:
+    """Run the command line. What has a name is said in one line; what has none keeps its traceback."""
+    try:
+        app()
+    except SagapayError as error:
+        Console(stderr=True).print(f"[red]{error.code}[/]: {error.detail}", soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the command line does beyond running a role: prepare, keys, verify, demo."""

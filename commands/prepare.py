@@ -1,0 +1,70 @@
+"""Make the servers ready for the roles: schema, partitions, search attributes, and a client to develop with."""
+
+import asyncio
+from pathlib import Path
+
+import orjson
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+
+import migrations
+from domain.search_attributes import REGISTRY
+from infra.settings import Settings
+from infra.temporal import connect
+from ledger.directory import Directory, Scope
+from ledger.local import LocalLedger
+
+DEVELOPMENT_FILE = "development.json"
+_TYPES = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "Datetime": IndexedValueType.INDEXED_VALUE_TYPE_DATETIME,
+}
+
+
+async def prepare(settings: Settings) -> None:
+    """Safe to repeat: what is there already stays as it is. Raises LedgerUnavailable, WorkflowsUnavailable."""
+    for url in settings.migration_urls:
+        await asyncio.to_thread(migrations.upgrade, url)
+    ledger = LocalLedger(settings)
+    try:
+        await ledger.ensure_partitions()
+        await _development_client(Directory(ledger.shards.all[0].engine), settings.state_dir / DEVELOPMENT_FILE)
+    finally:
+        await ledger.aclose()
+    await _register_search_attributes(await connect(settings), settings.temporal_namespace)
+
+
+async def _development_client(directory: Directory, file: Path) -> None:
+    """A client with both keys, made once, written where only this user can read it."""
+    known = await asyncio.to_thread(_read, file)
+    if any(client.client_id == known.get("client_id") for client in await directory.clients()):
+        return
+    client_id = await directory.create_client("Development")
+    keys = {
+        "client_id": client_id,
+        "app_key": await directory.create_key(client_id, Scope.APP, "development app"),
+        "operator_key": await directory.create_key(client_id, Scope.OPERATOR, "development operator"),
+    }
+    await asyncio.to_thread(_write, file, keys)
+
+
+def _read(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    known: dict[str, str] = orjson.loads(file.read_bytes())
+    return known
+
+
+def _write(file: Path, keys: dict[str, str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.write_bytes(orjson.dumps(keys, option=orjson.OPT_INDENT_2))
+
+
+async def _register_search_attributes(client: Client, namespace: str) -> None:
+    operator = client.operator_service
+    known = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+    missing = {name: _TYPES[kind] for name, kind in REGISTRY.items() if name not in known.custom_attributes}
+    if missing:
+        await operator.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))

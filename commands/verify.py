@@ -1,0 +1,72 @@
+"""`sagapay verify`: recompute every invariant, compare with the banks, and say so in a table."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bank_adapters.registry import bank_names, open_bank
+from infra.settings import Settings
+from ledger.invariants import BankBalance, Finding, verify
+from ledger.local import LocalLedger
+
+_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+async def verify_all(settings: Settings, console: Console, *, ask_banks: bool = True) -> bool:
+    """Check every shard; True if not a cent is off. Raises LedgerUnavailable, BankUnavailable, BankUnknown."""
+    ledger = LocalLedger(settings)
+    clean = True
+    try:
+        for shard in ledger.shards.all:
+            with _progress(console) as progress:
+                task = progress.add_task(f"shard {shard.number}", total=None)
+                findings = await verify(
+                    shard.engine,
+                    (lambda: bank_balances(settings)) if ask_banks else None,
+                    lambda done, total: progress.update(task, completed=done, total=total),  # noqa: B023
+                )
+            console.print(_table(shard.number, findings))
+            clean = clean and all(finding.ok for finding in findings)
+    finally:
+        await ledger.aclose()
+    console.print("[green]Every invariant holds.[/]" if clean else "[red]Invariants are violated: see above.[/]")
+    return clean
+
+
+async def bank_balances(settings: Settings) -> Sequence[BankBalance]:
+    """What every bank's statement of our settlement account adds up to, per currency."""
+    balances = []
+    for name in bank_names():
+        bank = open_bank(name, settings)
+        try:
+            for currency in bank.capabilities.currencies:
+                total = 0
+                async for line in bank.statement(currency, since=_EPOCH, until=datetime.now(UTC)):
+                    total += line.minor_units
+                balances.append(BankBalance(bank=name, currency=currency, minor_units=total))
+        finally:
+            await bank.aclose()
+    return balances
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(), console=console, transient=True,
+    )  # fmt: skip
+
+
+def _table(shard: int, findings: Sequence[Finding]) -> Table:
+    table = Table(title=f"Invariants of shard {shard}", title_justify="left")
+    for heading, justify in (("#", "right"), ("invariant", "left"), ("checked", "right"), ("", "left")):
+        table.add_column(heading, justify="right" if justify == "right" else "left")
+    for finding in findings:
+        verdict = "[green]holds[/]" if finding.ok else f"[red]{finding.broken} wrong[/]"
+        note = f" ({finding.note})" if finding.note else ""
+        table.add_row(str(finding.number), finding.name, f"{finding.checked} {finding.what}", verdict + note)
+        for violation in finding.violations:
+            table.add_row("", f"[red]{violation.subject}[/]", "", violation.detail)
+    return table
