@@ -219,3 +219,18 @@ class DecisionCode(StrEnum):
     CURRENCY_MISMATCH = "currency_mismatch"
     BANK_REFUSED = "bank_refused"
     CANCELLED = "cancelled"
+
+    @property
+    def meaning(self) -> str:
+        """The decision as a sentence for people."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    DecisionCode.INSUFFICIENT_FUNDS: "The available balance was less than the amount.",
+    DecisionCode.WALLET_FROZEN: "A wallet of the payment was frozen.",
+    DecisionCode.WALLET_CLOSED: "A wallet of the payment was closed.",
+    DecisionCode.CURRENCY_MISMATCH: "A wallet of the payment is kept in another currency.",
+    DecisionCode.BANK_REFUSED: "The bank refused the payment; the detail carries the bank's own code and words.",
+    DecisionCode.CANCELLED: "The payment was cancelled before its money had moved.",
+}

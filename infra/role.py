@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from infra.settings import Settings
+from infra.telemetry import REGISTRY, configure_logging
 
 READY_FOLDER = "ready"
 
@@ -84,13 +85,13 @@ class Backoff:
 
 def run_role(name: str, settings: Settings, main: Callable[[Life], Awaitable[None]]) -> None:
     """Run `main` until it returns, which it does soon after SIGTERM or SIGINT. What it raises passes through."""
+    configure_logging(settings.log_level, name)
     if settings.metrics_port:
-        start_http_server(settings.metrics_port)
+        start_http_server(settings.metrics_port, registry=REGISTRY)
     asyncio.run(_live(name, settings, main))
 
 
 async def _live(name: str, settings: Settings, main: Callable[[Life], Awaitable[None]]) -> None:
-    structlog.contextvars.bind_contextvars(role=name)
     life = Life(settings.state_dir / READY_FOLDER / name)
     loop = asyncio.get_running_loop()
     for stop_signal in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,55 @@
+"""What the roles of the events tell Prometheus."""
+
+from datetime import UTC, datetime
+
+from prometheus_client import Counter, Gauge
+
+from infra.telemetry import REGISTRY
+
+PUBLISHED = Counter("sagapay_relay_published_total", "Events delivered to the broker.", ["topic"], registry=REGISTRY)
+REWOUND = Counter(
+    "sagapay_relay_rewinds_total", "Times a stream was published again.", ["topic", "reason"], registry=REGISTRY
+)
+AHEAD = Gauge(
+    "sagapay_relay_ahead_events",
+    "Events published to the embedded broker and not confirmed.",
+    ["topic"],
+    registry=REGISTRY,
+)
+LAG = Gauge(
+    "sagapay_relay_lag_seconds", "Age of the oldest event that is not published, as far as was read.", registry=REGISTRY
+)
+LANES_HELD = Gauge("sagapay_relay_lanes", "Lanes that this process publishes.", registry=REGISTRY)
+
+APPLIED = Counter("sagapay_consumer_applied_total", "Events applied.", ["consumer"], registry=REGISTRY)
+DUPLICATES = Counter(
+    "sagapay_consumer_duplicates_total", "Events that came again and were ignored.", ["consumer"], registry=REGISTRY
+)
+GAPS = Counter(
+    "sagapay_consumer_gaps_total",
+    "Events refused because one before them had not come.",
+    ["consumer"],
+    registry=REGISTRY,
+)
+DELAY = Gauge(
+    "sagapay_consumer_delay_seconds",
+    "From commit to effect, of the last event applied.",
+    ["consumer"],
+    registry=REGISTRY,
+)
+
+
+class LagClock:
+    """The age of the oldest waiting event, still growing while nothing can be published."""
+
+    def __init__(self) -> None:
+        self._oldest: datetime | None = None
+        LAG.set_function(self.seconds)
+
+    def waiting_since(self, oldest: datetime | None) -> None:
+        """The oldest event known to wait, or None if there is none."""
+        self._oldest = oldest
+
+    def seconds(self) -> float:
+        """0 when nothing waits."""
+        return max(0.0, (datetime.now(UTC) - self._oldest).total_seconds()) if self._oldest else 0.0

@@ -1,0 +1,133 @@
+"""Kafka: where the broker is, which one it is, and how its clients are set up.
+
+The embedded broker says where it is in a discovery file and is a new one after each start. A real one is named by a
+setting, and which one it is, its cluster id says.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from domain.errors import BrokerUnavailable
+from infra.settings import Settings
+
+DISCOVERY_FILE: Final = "kafka.json"
+METADATA_SECONDS: Final = 5.0
+DELIVERY_SECONDS: Final = 10.0
+SESSION_SECONDS: Final = 6
+"""The shortest that Kafka's defaults allow: how long the partitions of a killed consumer wait for another."""
+
+ClientConfig = dict[str, str | int | float | bool]
+ClientOptions = dict[str, str | int | float | bool | Callable[[KafkaError], None]]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker as found. `broker_id` differs for another one, even at the same address."""
+
+    bootstrap: str
+    broker_id: str
+    embedded: bool
+
+    @property
+    def recheck_seconds(self) -> float:
+        """How often to look whether it is still this one: a small file, or a request of its own."""
+        return 0.25 if self.embedded else 30.0
+
+
+def find_broker(settings: Settings) -> Broker:
+    """Where the broker is now. Blocks up to METADATA_SECONDS for a real one. Raises BrokerUnavailable."""
+    return _named(settings.kafka_bootstrap) if settings.kafka_bootstrap else _discovered(settings)
+
+
+def _discovered(settings: Settings) -> Broker:
+    path = settings.state_dir / DISCOVERY_FILE
+    try:
+        found = json.loads(path.read_text())
+        return Broker(str(found["bootstrap"]), str(found["broker_id"]), embedded=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise BrokerUnavailable(f"no embedded broker has said where it is in {path.name}") from error
+
+
+def _named(bootstrap: str) -> Broker:
+    admin = AdminClient(_address(bootstrap))
+    try:
+        admin.list_topics(timeout=METADATA_SECONDS)
+        cluster_id = admin.cluster_id(timeout=METADATA_SECONDS)
+    except KafkaException as error:
+        raise BrokerUnavailable(f"Kafka at {bootstrap} does not answer: {error}") from error
+    return Broker(bootstrap, cluster_id or bootstrap, embedded=False)
+
+
+def ensure_topics(broker: Broker, topics: Iterable[str], partitions: int) -> None:
+    """Create what is missing on a real broker (the embedded one makes topics by itself). Raises BrokerUnavailable."""
+    if broker.embedded:
+        return
+    admin = AdminClient(_address(broker.bootstrap))
+    try:
+        there = admin.list_topics(timeout=METADATA_SECONDS).topics
+        wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics if topic not in there]
+        made = admin.create_topics(wanted, operation_timeout=METADATA_SECONDS) if wanted else {}
+        for topic, future in made.items():
+            _created(topic, future.exception(timeout=2 * METADATA_SECONDS))
+    except (KafkaException, TimeoutError) as error:
+        raise BrokerUnavailable(f"Kafka at {broker.bootstrap} did not create topics: {error}") from error
+
+
+def _created(topic: str, error: BaseException | None) -> None:
+    if error is None:
+        log.info("kafka.topic_created", topic=topic)
+    elif not isinstance(error, KafkaException) or error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+        raise error
+
+
+def _address(bootstrap: str) -> ClientConfig:
+    return {
+        "bootstrap.servers": bootstrap,
+        "client.id": "sagapay",
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1000,
+        "log_level": 2,
+    }
+
+
+def producer_config(broker: Broker) -> ClientOptions:
+    """Idempotent and acknowledged by all replicas; gives up after DELIVERY_SECONDS, so that the caller decides."""
+    return {
+        **_address(broker.bootstrap),
+        "error_cb": _complain,
+        "enable.idempotence": True,
+        "acks": "all",
+        "linger.ms": 2,
+        "compression.type": "lz4",
+        "message.timeout.ms": int(DELIVERY_SECONDS * 1000),
+    }
+
+
+def consumer_config(broker: Broker, group: str) -> ClientOptions:
+    """From the beginning where the broker remembers nothing of the group; offsets are committed by hand."""
+    return {
+        **_address(broker.bootstrap),
+        "error_cb": _complain,
+        "group.id": group,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "allow.auto.create.topics": broker.embedded,
+        "topic.metadata.refresh.interval.ms": 2_000 if broker.embedded else 60_000,
+        "session.timeout.ms": SESSION_SECONDS * 1000,
+        "heartbeat.interval.ms": SESSION_SECONDS * 1000 // 3,
+        "fetch.wait.max.ms": 100,
+    }
+
+
+def _complain(error: KafkaError) -> None:
+    log.warning("kafka.trouble", code=error.name(), detail=error.str(), fatal=error.fatal())
