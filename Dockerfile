@@ -18,6 +18,7 @@ WORKDIR /opt/sagapay
 COPY activities/ activities/
 COPY api/ api/
 COPY bank_adapters/ bank_adapters/
+COPY commands/ commands/
 COPY domain/ domain/
 COPY events/ events/
 COPY infra/ infra/

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.settings import Settings, load_settings
-from tests.house.tree import ROOT
+from tests.house.tree import OUR_MODULES, OUR_PACKAGES, ROOT
 
 COMPOSE = Path(sys.executable).parent / "docker-compose"
 ROLES = {"api", "worker", "relay", "consumers", "bank"}
@@ -90,5 +90,6 @@ def test_no_password_is_written_in_the_file() -> None:
 def test_the_image_has_every_package_that_is_ours() -> None:
     copied = set(re.findall(r"^COPY .*$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE))
     words = {word.rstrip("/") for line in copied for word in line.split()}
-    packages = {"activities", "api", "bank_adapters", "domain", "events", "infra", "ledger", "migrations", "workflows"}
-    assert packages | {"cli.py", "worker.py"} <= words
+    assert words >= OUR_PACKAGES | OUR_MODULES
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {f"!{name}" for name in OUR_PACKAGES | OUR_MODULES} <= set(ignored)

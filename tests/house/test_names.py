@@ -2,10 +2,9 @@
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterator
 
-from tests.house.tree import ROOT, files, modules, named, texts
+from tests.house.tree import PROJECT, ROOT, files, modules, named, texts
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 70
@@ -85,18 +84,16 @@ def test_no_file_names_a_path_of_one_machine() -> None:
 
 
 def test_every_package_is_installed_and_layered() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = {
         named(path.parent).replace("/", ".")
         for path in files()
         if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks")
     }
     # Alembic finds its versions as files beside migrations/env.py.
-    assert packages - {"migrations.versions"} <= set(project["tool"]["setuptools"]["packages"])
-    layered = set(project["tool"]["importlinter"]["root_packages"])
+    assert packages - {"migrations.versions"} <= set(PROJECT["tool"]["setuptools"]["packages"])
+    layered = set(PROJECT["tool"]["importlinter"]["root_packages"])
     assert {name for name in packages if "." not in name} - {"migrations"} <= layered
 
 
 def test_changelog_tells_of_this_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert f"## [{PROJECT['project']['version']}]" in (ROOT / "CHANGELOG.md").read_text()

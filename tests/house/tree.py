@@ -2,13 +2,16 @@
 
 import ast
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-OUR_PACKAGES = ("activities", "api", "bank_adapters", "domain", "events", "infra", "ledger", "migrations", "workflows")
-OUR_MODULES = ("cli.py", "worker.py")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+_INSTALLED = PROJECT["tool"]["setuptools"]
+OUR_PACKAGES = frozenset(name.split(".")[0] for name in _INSTALLED["packages"])
+OUR_MODULES = frozenset(f"{name}.py" for name in _INSTALLED["py-modules"])
 
 
 @lru_cache(maxsize=1)
