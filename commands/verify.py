@@ -1,5 +1,6 @@
 """`sagapay verify`: recompute every invariant, compare with the banks, and say so in a table."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -8,9 +9,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bank_adapters.registry import bank_names, open_bank
+from domain.money import format_minor
+from infra.database import reading
 from infra.settings import Settings
 from ledger.invariants import BankBalance, Finding, verify
 from ledger.local import LocalLedger
+from ledger.queries import find_settlement
+from ledger.shards import Shards
 
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -50,6 +55,25 @@ async def bank_balances(settings: Settings) -> Sequence[BankBalance]:
         finally:
             await bank.aclose()
     return balances
+
+
+async def compare_books(settings: Settings, console: Console) -> None:
+    """The banks' books beside ours, in a table."""
+    theirs = {(balance.bank, balance.currency): balance.minor_units for balance in await bank_balances(settings)}
+    ours: Counter[tuple[str, str]] = Counter()
+    shards = Shards(settings)
+    try:
+        for shard in shards.all:
+            async with reading(shard.engine) as connection:
+                ours.update(await find_settlement(connection))
+    finally:
+        await shards.aclose()
+    table = Table("bank", "its statement", "our settlement accounts", title="Books", title_justify="left")
+    for place in sorted(theirs.keys() | ours.keys()):
+        bank, currency = place
+        said = format_minor(theirs[place], currency) if place in theirs else "nothing"
+        table.add_row(bank, said, format_minor(ours[place], currency))
+    console.print(table)
 
 
 def _progress(console: Console) -> Progress:

@@ -32,6 +32,10 @@ _ENTRIES = text("""
     FROM ledger.ledger_entries
     WHERE account_id = :id AND version < :before ORDER BY version DESC LIMIT :limit
 """)
+_SETTLEMENT = text("""
+    SELECT split_part(code, ':', 2) AS bank, currency, sum(balance)::bigint AS balance
+    FROM ledger.accounts WHERE kind = 'bank_settlement' GROUP BY 1, 2
+""")
 _NEWEST = 2**63 - 1
 
 
@@ -138,3 +142,8 @@ async def find_entries(
         )
         for row in rows
     ]
+
+
+async def find_settlement(connection: AsyncConnection) -> dict[tuple[str, str], int]:
+    """What a shard's settlement accounts hold: (bank, currency) → minor units."""
+    return {(row.bank, row.currency): row.balance for row in await connection.execute(_SETTLEMENT)}
