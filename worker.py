@@ -20,7 +20,7 @@ from activities.ledger import LedgerActivities
 from activities.sweep import SweepActivities
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
-from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, RetryPlan, bank_queue
+from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
 from domain.errors import WorkflowsUnavailable
 from infra.role import Backoff, Life, run_role
 from infra.schedules import ensure_sweep_schedule
@@ -42,15 +42,6 @@ WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
 )
 _GRACE: Final = timedelta(seconds=10)
 _log = structlog.get_logger(__name__)
-
-
-def retry_plan(settings: Settings) -> RetryPlan:
-    """How patient the payments that this process starts are with their banks."""
-    return RetryPlan(
-        quick_retry_seconds=settings.bank_quick_retry_seconds,
-        slow_retry_seconds=settings.bank_slow_retry_seconds,
-        settlement_poll_seconds=settings.settlement_poll_seconds,
-    )
 
 
 def build_transfer_worker(client: Client, ledger: LedgerService, settings: Settings) -> Worker:
@@ -91,7 +82,7 @@ def build_workers(
         client,
         task_queue=OPERATIONS_QUEUE,
         workflows=[SweepWorkflow],
-        activities=[SweepActivities(ledger, client, retry_plan(settings)).sweep_orphans],
+        activities=[SweepActivities(ledger, client, settings).sweep_orphans],
         workflow_runner=WORKFLOW_RUNNER,
         graceful_shutdown_timeout=_GRACE,
     )

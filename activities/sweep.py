@@ -13,6 +13,7 @@ from domain.contracts.activities import SWEEP_ORPHANS, SweepReport, SweepRequest
 from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, RetryPlan
 from domain.contracts.workflows import DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
 from domain.transactions import TransactionKind
+from infra.settings import Settings
 from infra.temporal import payment_attributes
 from ledger.service import LedgerService, Transaction
 
@@ -30,24 +31,22 @@ class SweepActivities:
 
     ledger: LedgerService
     client: Client
-    plan: RetryPlan
+    settings: Settings
 
     @activity.defn(name=SWEEP_ORPHANS)
     async def sweep_orphans(self, request: SweepRequest) -> SweepReport:
         """Start what does not run. Starting a workflow that runs is refused by Temporal itself, so none runs twice."""
+        seen = restarted = 0
         with as_failures():
-            found = await self.ledger.open_transactions(
-                older_than_seconds=request.older_than_seconds, limit=request.limit
-            )
-        restarted = 0
-        for transaction in found:
-            activity.heartbeat(restarted)
-            restarted += await self._start(transaction)
-        return SweepReport(seen=len(found), restarted=restarted)
+            async for transaction in self.ledger.open_transactions(older_than_seconds=request.older_than_seconds):
+                activity.heartbeat(seen)
+                seen += 1
+                restarted += await self._start(transaction)
+        return SweepReport(seen=seen, restarted=restarted)
 
     async def _start(self, transaction: Transaction) -> bool:
         workflow, queue = WORKFLOW_OF[transaction.kind]
-        request = _request_of(transaction, self.plan)
+        request = _request_of(transaction, self.settings.retry_plan())
         try:
             await self.client.start_workflow(
                 workflow,

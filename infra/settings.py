@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.contracts.payments import RetryPlan
 from domain.errors import SettingsInvalid
 
 MAX_SHARDS = 256
@@ -117,6 +118,14 @@ class Settings(BaseSettings):
     worker_max_concurrent: int = Field(
         default=100, ge=1, le=10_000, description="Activities and workflow tasks a worker runs at once."
     )
+
+    def retry_plan(self) -> RetryPlan:
+        """How patient the payments that this process starts are with their banks."""
+        return RetryPlan(
+            quick_retry_seconds=self.bank_quick_retry_seconds,
+            slow_retry_seconds=self.bank_slow_retry_seconds,
+            settlement_poll_seconds=self.settlement_poll_seconds,
+        )
 
     @field_validator("shard_urls", "migration_urls", mode="before")
     @classmethod

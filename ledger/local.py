@@ -1,7 +1,9 @@
 """The ledger's service in the caller's own process."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+from uuid import UUID
 
 import orjson
 from sqlalchemy import text
@@ -25,6 +27,9 @@ _SET_STATUS = text("""
     UPDATE ledger.accounts SET status = :status WHERE account_id = :wallet_id AND kind = 'wallet'
     RETURNING account_id, user_id, client_id, currency, status, balance, held, version
 """)
+
+_PAGE: Final = 500
+_BEFORE_ALL: Final = UUID(int=0)
 
 
 class LocalLedger:
@@ -82,13 +87,18 @@ class LocalLedger:
         async with reading(self.shards.of(transaction_id).engine) as connection:
             return await queries.find_timeline(connection, transaction_id)
 
-    async def open_transactions(self, *, older_than_seconds: float, limit: int) -> Sequence[Transaction]:
+    async def open_transactions(self, *, older_than_seconds: float) -> AsyncIterator[Transaction]:
         """See LedgerService."""
-        found: list[Transaction] = []
         for shard in self.shards.all:
-            async with reading(shard.engine) as connection:
-                found += await queries.find_open(connection, older_than_seconds, limit)
-        return sorted(found, key=lambda item: item.created_at)[:limit]
+            after = _BEFORE_ALL
+            while True:
+                async with reading(shard.engine) as connection:
+                    page = await queries.find_open(connection, older_than_seconds, after, _PAGE)
+                for found in page:
+                    yield found
+                if len(page) < _PAGE:
+                    break
+                after = page[-1].transaction_id.uuid
 
     async def open_wallet(self, wallet_id: WalletId, user_id: UserId, client_id: ClientId, currency: str) -> None:
         """See LedgerService."""

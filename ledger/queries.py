@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,8 +17,9 @@ from ledger.statements import FIND_KEY, TRANSACTION_COLUMNS
 _TRANSACTION = text(f"SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions WHERE transaction_id = :id")  # noqa: S608
 _OPEN = text(f"""
     SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions
-    WHERE status IN ('pending', 'processing') AND created_at < now() - make_interval(secs => :seconds)
-    ORDER BY created_at LIMIT :limit
+    WHERE status IN ('pending', 'processing') AND transaction_id > :after
+      AND created_at < now() - make_interval(secs => :seconds)
+    ORDER BY transaction_id LIMIT :limit
 """)  # noqa: S608
 _TIMELINE = text("""
     SELECT type, step, detail, effective_at, created_at FROM ledger.transaction_events
@@ -88,9 +90,11 @@ async def find_transaction(connection: AsyncConnection, transaction_id: Transact
     return transaction_of(row) if row else None
 
 
-async def find_open(connection: AsyncConnection, older_than_seconds: float, limit: int) -> Sequence[Transaction]:
-    """Transactions that are not final and older than that, oldest first."""
-    rows = await connection.execute(_OPEN, {"seconds": older_than_seconds, "limit": limit})
+async def find_open(
+    connection: AsyncConnection, older_than_seconds: float, after: UUID, limit: int
+) -> Sequence[Transaction]:
+    """A page of the transactions that are not final and older than that: those behind `after`, oldest first."""
+    rows = await connection.execute(_OPEN, {"seconds": older_than_seconds, "after": after, "limit": limit})
     return [transaction_of(row) for row in rows]
 
 

@@ -1,6 +1,6 @@
 """The ledger's service interface: the only way to money. In the caller's process today; the same behind RPC."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -127,8 +127,8 @@ class LedgerService(Protocol):
         """What happened to a transaction, oldest first."""
         ...
 
-    async def open_transactions(self, *, older_than_seconds: float, limit: int) -> Sequence[Transaction]:
-        """Transactions that are not final, oldest first."""
+    def open_transactions(self, *, older_than_seconds: float) -> AsyncIterator[Transaction]:
+        """Every transaction that is not final and older than that, read in pages, oldest first on each shard."""
         ...
 
     async def open_wallet(self, wallet_id: WalletId, user_id: UserId, client_id: ClientId, currency: str) -> None:

@@ -23,10 +23,9 @@ SWEEP_ORPHANS: Final = "sweep_orphans"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRequest:
-    """Look at transactions that have been open for `older_than_seconds`, at most `limit` of them."""
+    """Look at all transactions that have been open for `older_than_seconds`."""
 
     older_than_seconds: float
-    limit: int = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

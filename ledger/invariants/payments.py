@@ -82,7 +82,8 @@ STATUS: Final = NothingIn(
             GROUP BY t.transaction_id
         ) payment
         WHERE status IS DISTINCT FROM result OR completed_at IS DISTINCT FROM ended_at OR endings > 1
-           OR created_at IS DISTINCT FROM began_at OR refusal_code IS DISTINCT FROM coalesce(refusal_code, failure_code)
+           OR created_at IS DISTINCT FROM began_at
+           OR (refusal_code IS NOT NULL AND failure_code IS DISTINCT FROM refusal_code)
     """,
 )
 

@@ -93,7 +93,7 @@ class Slice:
 
 
 class Snapshot:
-    """A moment of one shard. Made by `snapshot_of`."""
+    """A moment of one shard, as `connection` sees it. `measure` comes first."""
 
     def __init__(self, connection: AsyncConnection, progress: Progress) -> None:
         self._connection = connection
@@ -111,8 +111,12 @@ class Snapshot:
         with outages_named():
             return (await self._connection.execute(statement, {n: v for n, v in values.items() if n in names})).all()
 
-    async def measure(self, rows: Rows) -> None:
-        """Count a table, and cut it."""
+    async def measure(self) -> None:
+        """Count all tables, and cut those that are checked in slices."""
+        for rows in _TABLES:
+            await self._measure(rows)
+
+    async def _measure(self, rows: Rows) -> None:
         table, key = _TABLES[rows]
         if rows in (Rows.KEYS, Rows.ENTRIES):
             (counted,) = await self.ask(f"SELECT count(*) AS rows FROM {table}")
@@ -171,8 +175,8 @@ RULES_TABLE: Final = (
 
 
 @asynccontextmanager
-async def snapshot_of(engine: AsyncEngine, progress: Progress) -> AsyncIterator[Snapshot]:
-    """A moment of the shard behind `engine`, measured. Raises LedgerUnavailable."""
+async def snapshot_of(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection that sees one moment of the shard behind `engine`. Raises LedgerUnavailable."""
     with outages_named():
         async with engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -181,7 +185,4 @@ async def snapshot_of(engine: AsyncEngine, progress: Progress) -> AsyncIterator[
                 for limit in ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"):
                     await connection.execute(text(f"SET LOCAL {limit} = 0"))
                 await connection.execute(text("SET LOCAL work_mem = '64MB'"))
-                snapshot = Snapshot(connection, progress)
-                for rows in _TABLES:
-                    await snapshot.measure(rows)
-                yield snapshot
+                yield connection

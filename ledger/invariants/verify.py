@@ -3,7 +3,7 @@
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.database import reading
 from ledger.invariants.balances import BALANCES, FLOORS, HELD, NOTHING_DUE, RUNNING_BALANCES, SHARD_SUM
@@ -13,7 +13,7 @@ from ledger.invariants.invariant import Finding, Invariant
 from ledger.invariants.outbox import ENTRIES_TOLD, PAYMENTS_TOLD
 from ledger.invariants.payments import HOLDS, KEYS, STATUS, STEPS_IN_ORDER, TIMELINE
 from ledger.invariants.postings import AS_RULED, FAILED_MOVED_NOTHING, STEPS_POSTED, SUM_TO_ZERO
-from ledger.invariants.snapshot import Progress, snapshot_of
+from ledger.invariants.snapshot import Progress, Snapshot, snapshot_of
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     SUM_TO_ZERO,
@@ -42,12 +42,12 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
 """All that need nothing from outside, by number; the banks' statements are compared besides."""
 
 
-def _silent(_done: int, _total: int) -> None:
+def silent(_done: int, _total: int) -> None:
     """Progress that nobody watches."""
 
 
 async def verify(
-    engine: AsyncEngine, read_banks: ReadBanks | None = None, progress: Progress = _silent
+    engine: AsyncEngine, read_banks: ReadBanks | None = None, progress: Progress = silent
 ) -> list[Finding]:
     """Check the shard behind `engine`; the application's role is enough. One Finding an invariant, by number.
 
@@ -55,9 +55,16 @@ async def verify(
     Raises LedgerUnavailable, and what `read_banks` raises.
     """
     statements = await _ask_banks(engine, read_banks) if read_banks else Statements()
-    async with snapshot_of(engine, progress) as snapshot:
-        snapshot.expect(sum(snapshot.count(invariant.rows) for invariant in INVARIANTS))
-        findings = [await invariant.check(snapshot) for invariant in (*INVARIANTS, statements)]
+    async with snapshot_of(engine) as connection:
+        return await examine(connection, statements, progress)
+
+
+async def examine(connection: AsyncConnection, statements: Statements, progress: Progress) -> list[Finding]:
+    """Check what an open database transaction sees. Raises LedgerUnavailable."""
+    snapshot = Snapshot(connection, progress)
+    await snapshot.measure()
+    snapshot.expect(sum(snapshot.count(invariant.rows) for invariant in INVARIANTS))
+    findings = [await invariant.check(snapshot) for invariant in (*INVARIANTS, statements)]
     return sorted(findings, key=lambda finding: finding.number)
 
 

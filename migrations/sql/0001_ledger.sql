@@ -47,7 +47,7 @@ CREATE TABLE ledger.transactions (
     CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
     CHECK ((status IN ('pending', 'processing')) = (completed_at IS NULL))
 ) PARTITION BY RANGE (transaction_id);
-CREATE INDEX transactions_open ON ledger.transactions (created_at) WHERE status IN ('pending', 'processing');
+CREATE INDEX transactions_open ON ledger.transactions (transaction_id) WHERE status IN ('pending', 'processing');
 
 CREATE TABLE ledger.transaction_steps (
     transaction_id uuid NOT NULL,
