@@ -35,14 +35,6 @@ class Database:
         with psycopg.connect(self.url(role), autocommit=True) as connection:
             yield connection
 
-    def corrupt(self, *statements: str) -> None:
-        """Change records behind every guard's back."""
-        with self.connect() as connection, connection.transaction():
-            connection.execute("SET LOCAL session_replication_role = replica")
-            for statement in statements:
-                changed = connection.execute(statement.encode()).rowcount
-                assert changed != 0, f"nothing was corrupted by: {statement}"
-
 
 class Databases:
     """Makes and drops them."""
