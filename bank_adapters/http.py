@@ -23,7 +23,7 @@ def http_client(base_url: str, timeout_seconds: float) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=base_url,
         timeout=httpx.Timeout(timeout_seconds),
-        limits=httpx.Limits(max_connections=200, max_keepalive_connections=100, keepalive_expiry=20),
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=20),
         follow_redirects=False,
         trust_env=False,
     )

@@ -71,15 +71,13 @@ class BankAdmin:
         kind: FaultKind,
         *,
         operation: Operation = Operation.ANY,
-        account_token: str | None = None,
+        account: str | None = None,
         times: int | None = None,
         code: str | None = None,
         seconds: float | None = None,
     ) -> FaultView:
-        """Misbehave from now on: `times` times, or until removed."""
-        body = FaultRequest(
-            kind=kind, operation=operation, account_token=account_token, times=times, code=code, seconds=seconds
-        )
+        """Misbehave from now on: towards one account (its id or a token) or all, `times` times or until removed."""
+        body = FaultRequest(kind=kind, operation=operation, account=account, times=times, code=code, seconds=seconds)
         return await self._call(FaultView, "POST", "/v1/faults", body)
 
     async def faults(self) -> list[FaultView]:

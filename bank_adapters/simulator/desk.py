@@ -1,12 +1,11 @@
 """The front desk: every request of the platform passes here, and here the bank misbehaves when it was told to."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final, TypeVar
 
 from bank_adapters.simulator import faults
 from bank_adapters.simulator.database import Database, Session, Work
-from bank_adapters.simulator.faults import FaultKind, Operation, Taken
+from bank_adapters.simulator.faults import FaultKind, Operation, Taken, Whose
 from bank_adapters.simulator.problems import Broken, Down, Hung
 
 # Longer than any caller waits; then the connection is answered, so that nothing hangs for ever.
@@ -14,7 +13,6 @@ HANG_SECONDS: Final = 60
 SLOW_SECONDS: Final = 2.0
 
 T = TypeVar("T")
-WhoseToken = Callable[[Session], str | None]
 
 
 class Desk:
@@ -28,8 +26,8 @@ class Desk:
         """Let go of every request that hangs, with a 504."""
         self._leaving.set()
 
-    async def serve(self, operation: Operation, whose: WhoseToken, work: Work[T]) -> tuple[T, Taken]:
-        """The result of `work`, and the faults that still concern its answer. `whose` names the account token.
+    async def serve(self, operation: Operation, whose: Whose, work: Work[T]) -> tuple[T, Taken]:
+        """The result of `work`, and the faults that still concern its answer. `whose` names the account.
 
         Raises what `work` raises, and Down, Hung or Broken where the bank was told to misbehave.
         """
@@ -64,12 +62,12 @@ class Desk:
 
 
 def _first_attempt(
-    session: Session, operation: Operation, whose: WhoseToken, work: Work[T]
+    session: Session, operation: Operation, whose: Whose, work: Work[T]
 ) -> tuple[Taken, tuple[T, Taken] | None]:
-    before = faults.take(session, operation, whose(session), faults.BEFORE)
+    before = faults.take(session, operation, whose, faults.BEFORE)
     return before, None if before else _attempt(session, operation, whose, work)
 
 
-def _attempt(session: Session, operation: Operation, whose: WhoseToken, work: Work[T]) -> tuple[T, Taken]:
+def _attempt(session: Session, operation: Operation, whose: Whose, work: Work[T]) -> tuple[T, Taken]:
     result = work(session)
-    return result, faults.take(session, operation, whose(session), faults.AFTER)
+    return result, faults.take(session, operation, whose, faults.AFTER)

@@ -1,7 +1,7 @@
 """Misbehaviour on request. Faults are kept in the books, so that a killed bank comes back misbehaving."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -43,12 +43,12 @@ AFTER: Final = frozenset({FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One instruction to misbehave: for one account token or all, `times_left` times or (None) until removed."""
+    """One instruction to misbehave: towards one account or all, `times_left` times or (None) until removed."""
 
     fault_id: int
     kind: FaultKind
     operation: Operation
-    account_token: str | None
+    account_id: str | None
     code: str | None
     seconds: float | None
     times_left: int | None
@@ -56,6 +56,8 @@ class Fault:
 
 
 Taken = Mapping[FaultKind, Fault]
+# The id of the account that a request concerns, if it concerns one; only asked where there are faults.
+Whose = Callable[[Session], str | None]
 
 
 def add(
@@ -63,16 +65,16 @@ def add(
     *,
     kind: FaultKind,
     operation: Operation,
-    account_token: str | None,
+    account_id: str | None,
     code: str | None,
     seconds: float | None,
     times: int | None,
 ) -> Fault:
     """Misbehave from now on."""
     row = session.connection.execute(
-        "INSERT INTO faults (kind, operation, account_token, code, seconds, times_left) VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO faults (kind, operation, account_id, code, seconds, times_left) VALUES (?, ?, ?, ?, ?, ?)"
         " RETURNING *",
-        (kind, operation, account_token, code, seconds, times),
+        (kind, operation, account_id, code, seconds, times),
     ).fetchone()
     return _fault(row)
 
@@ -89,16 +91,20 @@ def remove(session: Session, fault_id: int | None) -> int:
     ).rowcount
 
 
-def take(session: Session, operation: Operation, account_token: str | None, kinds: frozenset[FaultKind]) -> Taken:
+def take(session: Session, operation: Operation, whose: Whose, kinds: frozenset[FaultKind]) -> Taken:
     """The oldest fault of each of `kinds` that strikes here; each has now struck once more."""
     rows = session.connection.execute(
         "SELECT * FROM faults WHERE NOT removed AND (times_left IS NULL OR times_left > 0)"
-        " AND operation IN (?, 'any') AND (account_token IS NULL OR account_token = ?) ORDER BY fault_id",
-        (operation, account_token),
+        " AND operation IN (?, 'any') ORDER BY fault_id",
+        (operation,),
     ).fetchall()
+    if not rows:
+        return {}
+    account_id = whose(session)
     taken: dict[FaultKind, Fault] = {}
     for fault in map(_fault, rows):
-        if fault.kind in kinds and fault.kind not in taken:
+        concerned = fault.account_id is None or fault.account_id == account_id
+        if concerned and fault.kind in kinds and fault.kind not in taken:
             taken[fault.kind] = fault
             session.connection.execute(
                 "UPDATE faults SET times_left = times_left - 1, used = used + 1 WHERE fault_id = ?", (fault.fault_id,)
@@ -111,7 +117,7 @@ def _fault(row: sqlite3.Row) -> Fault:
         fault_id=row["fault_id"],
         kind=FaultKind(row["kind"]),
         operation=Operation(row["operation"]),
-        account_token=row["account_token"],
+        account_id=row["account_id"],
         code=row["code"],
         seconds=row["seconds"],
         times_left=row["times_left"],

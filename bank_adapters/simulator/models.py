@@ -198,7 +198,7 @@ class FaultRequest(_Request):
 
     kind: FaultKind
     operation: Operation = Operation.ANY
-    account_token: Token | None = None
+    account: Annotated[Token, Field(description="An account's id, or a token that opens it.")] | None = None
     times: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     code: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,10}$", examples=["R02"])] | None = None
     seconds: Annotated[float, Field(ge=0, le=86_400, examples=[3])] | None = None
@@ -219,7 +219,7 @@ class FaultView(_View):
     fault_id: Annotated[int, Field(examples=[3])]
     kind: FaultKind
     operation: Operation
-    account_token: str | None
+    account_id: str | None
     code: str | None
     seconds: float | None
     times_left: int | None

@@ -38,7 +38,7 @@ def receive(session: Session, order: Order) -> tuple[Payment, bool]:
     account = account_behind(session, order.account_token)
     if account is None:
         return record(session, order, None, refusal=NO_ACCOUNT), True
-    taken = faults.take(session, Operation(order.direction), order.account_token, faults.DECIDING)
+    taken = faults.take(session, Operation(order.direction), lambda _: account.account_id, faults.DECIDING)
     refusal = _decide(session, order, account, taken)
     if refusal is not None:
         return record(session, order, account.account_id, refusal=refusal), True

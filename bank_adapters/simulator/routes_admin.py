@@ -66,11 +66,7 @@ async def list_accounts(
 @router.get("/v1/accounts/{account_id}", response_model=AccountView, responses=NOT_FOUND)
 async def read_account(desk: DeskHere, account_id: str) -> Account:
     """A customer's account, by its id or by an account token that opens it."""
-
-    def work(session: Session) -> Account | None:
-        return books.find_account(session, account_id) or links.account_behind(session, account_id)
-
-    return _known(await desk.database.run(work))
+    return _known(await desk.database.run(lambda session: _find(session, account_id)))
 
 
 @router.put("/v1/accounts/{account_id}/status", response_model=AccountView, responses=NOT_FOUND)
@@ -100,10 +96,23 @@ async def read_books(desk: DeskHere) -> BooksView:
     return await desk.database.run(work)
 
 
-@router.post("/v1/faults", status_code=status.HTTP_201_CREATED, response_model=FaultView)
+@router.post("/v1/faults", status_code=status.HTTP_201_CREATED, response_model=FaultView, responses=NOT_FOUND)
 async def add_fault(desk: DeskHere, body: FaultRequest) -> Fault:
     """Misbehave from now on."""
-    return await desk.database.run(lambda session: faults.add(session, **body.model_dump()))
+
+    def work(session: Session) -> Fault:
+        account = _known(_find(session, body.account)) if body.account is not None else None
+        return faults.add(
+            session,
+            kind=body.kind,
+            operation=body.operation,
+            account_id=account.account_id if account else None,
+            code=body.code,
+            seconds=body.seconds,
+            times=body.times,
+        )
+
+    return await desk.database.run(work)
 
 
 @router.get("/v1/faults")
@@ -132,6 +141,10 @@ def _chosen(session: Session, body: ApproveRequest) -> Account:
     if body.account_id is None:
         return books.open_customer(session, body.holder_name, body.opening_balance, body.currency)
     return _known(books.find_account(session, body.account_id))
+
+
+def _find(session: Session, account_id_or_token: str) -> Account | None:
+    return books.find_account(session, account_id_or_token) or links.account_behind(session, account_id_or_token)
 
 
 def _known(account: Account | None) -> Account:

@@ -55,8 +55,9 @@ router = APIRouter(
 )
 NOT_FOUND: dict[int | str, dict[str, object]] = {404: {"model": ProblemView, "description": "Unknown."}}
 GONE: dict[int | str, dict[str, object]] = {410: {"model": ProblemView, "description": "Expired."}}
-REUSED: dict[int | str, dict[str, object]] = {
-    409: {"model": ProblemView, "description": "The reference was used with another body."}
+REPLAYED: dict[int | str, dict[str, object]] = {
+    200: {"model": PaymentView, "description": "The reference was known already; this is its payment."},
+    409: {"model": ProblemView, "description": "The reference was used with another body."},
 }
 
 
@@ -82,13 +83,13 @@ async def exchange(desk: DeskHere, body: ExchangeRequest) -> ExchangeView:
     )
 
 
-@router.post("/pulls", status_code=status.HTTP_201_CREATED, response_model=PaymentView, responses={200: {}, **REUSED})
+@router.post("/pulls", status_code=status.HTTP_201_CREATED, response_model=PaymentView, responses=REPLAYED)
 async def pull(desk: DeskHere, response: Response, body: PaymentRequest, valid_until: ValidUntil = None) -> Payment:
     """Move money from the customer's account to Sagapay's. 200 where the reference is known already."""
     return await _receive(desk, response, _order(Direction.PULL, body, valid_until))
 
 
-@router.post("/pushes", status_code=status.HTTP_201_CREATED, response_model=PaymentView, responses={200: {}, **REUSED})
+@router.post("/pushes", status_code=status.HTTP_201_CREATED, response_model=PaymentView, responses=REPLAYED)
 async def push(desk: DeskHere, response: Response, body: PaymentRequest, valid_until: ValidUntil = None) -> Payment:
     """Move money from Sagapay's account to the customer's. 200 where the reference is known already."""
     return await _receive(desk, response, _order(Direction.PUSH, body, valid_until))
@@ -100,7 +101,7 @@ async def look_up(desk: DeskHere, reference: Annotated[Reference, Path()]) -> Pa
 
     def whose(session: Session) -> str | None:
         payment = find(session, reference)
-        return payment.account_token if payment else None
+        return payment.account_id if payment else None
 
     payment, taken = await desk.serve(Operation.LOOK_UP, whose, lambda session: find(session, reference))
     if payment is None:
@@ -146,10 +147,12 @@ def _order(direction: Direction, body: PaymentRequest, valid_until: AwareDatetim
 
 
 async def _receive(desk: Desk, response: Response, order: Order) -> Payment:
+    def whose(session: Session) -> str | None:
+        account = links.account_behind(session, order.account_token)
+        return account.account_id if account else None
+
     (payment, new), taken = await desk.serve(
-        Operation(order.direction),
-        lambda _session: order.account_token,
-        lambda session: payments.receive(session, order),
+        Operation(order.direction), whose, lambda session: payments.receive(session, order)
     )
     if not new:
         response.status_code = status.HTTP_200_OK

@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS faults (
     fault_id      INTEGER PRIMARY KEY AUTOINCREMENT,
     kind          TEXT NOT NULL,
     operation     TEXT NOT NULL,
-    account_token TEXT,
+    account_id    TEXT REFERENCES accounts,
     code          TEXT,
     seconds       REAL,
     times_left    INTEGER CHECK (times_left >= 0),

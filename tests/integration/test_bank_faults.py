@@ -77,7 +77,7 @@ class Scene:
         await self.admin.set_fault(
             kind,
             operation=operation,
-            account_token=self.customer.account_token,
+            account=self.customer.account_id,
             times=times,
             code=code,
             seconds=seconds,
