@@ -33,13 +33,16 @@ def processes_of(home: Path) -> Iterator[int]:
 
 def end_leftovers(home: Path, recorded: list[int]) -> None:
     """Wait until the processes of an earlier supervisor have ended; end those that do not and are surely its own."""
-    pids = {*recorded, *processes_of(home)}
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(map(is_alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for pid in processes_of(home):
+    _wait({*recorded, *processes_of(home)}, PATIENCE_SECONDS)
+    stubborn = set(processes_of(home))
+    for pid in stubborn:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + KILL_SECONDS
-    while any(processes_of(home)) and time.monotonic() < deadline:
+    # By their numbers: a dying process has no environment any more while it still holds its port.
+    _wait(stubborn, KILL_SECONDS)
+
+
+def _wait(pids: set[int], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -9,13 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg
-
 from infra.local.child import Child, Command
 from infra.local.packages import folder_of
+from infra.local.probes import accepts
 from infra.local.service import Service
 
-OWNER, APPLICATION, DATABASE = "sagapay_owner", "sagapay_app", "sagapay"
 POSTGRES_DATA = Path("data/postgres")
 """Below the state directory."""
 LINUX = sys.platform.startswith("linux")
@@ -111,44 +109,29 @@ def _clear_leftovers(data: Path) -> None:
 
 def processes_in(data: Path) -> Iterator[int]:
     """PostgreSQL's processes of this data directory, which they work in. Empty where there is no /proc."""
+    folder = data.resolve()
     with suppress(FileNotFoundError):
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and _is_postgres_in(entry, data):
+            if entry.name.isdigit() and _is_postgres_in(entry, folder):
                 yield int(entry.name)
 
 
-def _is_postgres_in(process: Path, data: Path) -> bool:
+def _is_postgres_in(process: Path, folder: Path) -> bool:
     try:
-        return (process / "cwd").readlink() == data and (process / "exe").readlink().name == "postgres"
+        return (process / "cwd").readlink() == folder and (process / "exe").readlink().name == "postgres"
     except OSError:
         return False  # It has ended, or is somebody else's.
 
 
-def _connect(port: int, user: str, database: str) -> psycopg.Connection:
-    url = f"postgresql://{user}@127.0.0.1:{port}/{database}"
-    return psycopg.connect(url, connect_timeout=2, autocommit=True)
-
-
 def _answers(port: int) -> bool:
-    try:
-        _connect(port, "postgres", "postgres").close()
-    except psycopg.OperationalError:
+    if not accepts(port):
         return False
-    return True
+    from infra.local.database import answers  # noqa: PLC0415  -- the driver loads while the servers boot
+
+    return answers(port)
 
 
 def _ensure_database(port: int) -> None:
-    """The owner's role may change tables; the application's may not, which the migrations' grants rely on."""
-    try:
-        with _connect(port, "postgres", "postgres") as connection:
-            _create_missing(connection)
-    except psycopg.Error as error:
-        raise RuntimeError(f"the database and its roles could not be made: {error}") from error
+    from infra.local.database import ensure_database  # noqa: PLC0415
 
-
-def _create_missing(connection: psycopg.Connection) -> None:
-    for role in (OWNER, APPLICATION):
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
-            connection.execute(f"CREATE ROLE {role} LOGIN")
-    if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
-        connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+    ensure_database(port)

@@ -9,8 +9,9 @@ from pathlib import Path
 from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
 from infra.local.child import Command
+from infra.local.names import APPLICATION, DATABASE, OWNER
 from infra.local.packages import folder_of
-from infra.local.postgres import APPLICATION, DATABASE, OWNER, POSTGRES_DATA, postgres
+from infra.local.postgres import POSTGRES_DATA, postgres
 from infra.local.probes import discovered_by, http_status, redis_answers
 from infra.local.service import Service
 from infra.local.settings import LocalSettings
@@ -75,6 +76,7 @@ def valkey(home: Path, port: int) -> Service:
         "appendonly": "no",
         "maxmemory": "256mb",
         "maxmemory-policy": "allkeys-lru",
+        "set-proc-title": "no",  # It would write over the environment by which leftovers are recognised.
     }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     return Service(
@@ -87,6 +89,7 @@ def valkey(home: Path, port: int) -> Service:
 def temporal(home: Path, local: LocalSettings, namespace: str = "default") -> Service:
     """Temporal's development server on SQLite; write-ahead logging makes it twice as fast and as durable."""
     data, ui = home / "data/temporal", local.temporal_ui_port
+    complete = data / "complete"
     program = shutil.which("temporal", path=sysconfig.get_path("scripts")) or "temporal"
     words = [program, "server", "start-dev", "--disable-config-file", "--disable-config-env"]
     words += ["--ip", "127.0.0.1", "--port", str(local.temporal_port), "--ui-port", str(ui)]
@@ -101,10 +104,17 @@ def temporal(home: Path, local: LocalSettings, namespace: str = "default") -> Se
         # The UI asks the frontend, and a missing workflow is known to be missing only once the history service works.
         return http_status(ui, f"{api}/workflows/none") == 404 and http_status(ui, f"{api}/task-queues/none") == 200
 
+    def before_start() -> None:
+        data.mkdir(parents=True, exist_ok=True)
+        if not complete.exists():  # Killed while it made its tables, it would never start again.
+            for half in data.glob("temporal.db*"):
+                half.unlink()
+
     return Service(
         command=Command("temporal", words, log_of(home, "temporal")),
         is_ready=is_ready,
-        before_start=lambda: data.mkdir(parents=True, exist_ok=True),
+        before_start=before_start,
+        once_up=complete.touch,
     )
 
 

@@ -1,26 +1,21 @@
 """The supervisor: servers, then preparation, then roles, kept running until a signal, stopped in order.
 
-`python -m infra.local.supervision` is what `sagapay up --detach` leaves in the background. What the `sagapay`
-command calls is in infra.local.supervisor.
+What the `sagapay` command calls is in infra.local.supervisor.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from domain.errors import SagapayError
 from infra.local.child import Child, Command
 from infra.local.leftovers import MARK, end_leftovers
-from infra.local.plan import Plan, make_plan
+from infra.local.plan import Plan
 from infra.local.roles import as_service
 from infra.local.servers import log_of
-from infra.local.settings import load_local_settings
 from infra.local.stack import PROBE_INTERVAL_SECONDS, Stack, StartFailed
-from infra.local.state import AlreadyRunning, Failure, Phase, ProcessState, StackState, exclusive, read_state
+from infra.local.state import Failure, Phase, ProcessState, StackState, exclusive, read_state
 from infra.local.wakeup import Wakeup
 from infra.local.watchdog import Watchdog
-from infra.settings import load_settings
 
 Report = Callable[[StackState], None]
 IDLE_SECONDS = 1.0
@@ -111,16 +106,3 @@ def supervise(plan: Plan, report: Report) -> int:
         )
         os.environ[MARK] = str(plan.home)
         return Supervisor(plan, report).run()
-
-
-def main() -> int:
-    """The background supervisor; its progress is stack.json, its own output goes to logs/supervisor.log."""
-    try:
-        return supervise(make_plan(load_settings(), load_local_settings()), lambda _state: None)
-    except (SagapayError, AlreadyRunning) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

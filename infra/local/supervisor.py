@@ -3,15 +3,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from domain.errors import SettingsInvalid
+from infra.local.background import has_ended, in_background
 from infra.local.plan import Plan, make_plan
 from infra.local.progress import Progress, print_addresses, print_failure
 from infra.local.roles import PREPARE, ROLES, Role
@@ -24,7 +23,6 @@ from infra.settings import load_settings
 
 FOLLOW_SECONDS = 0.1
 DOWN_SECONDS = 60.0
-SUPERVISOR = (sys.executable, "-m", "infra.local.supervision")
 ERASED = ("data", "logs", "ready")
 
 
@@ -53,31 +51,22 @@ def run_foreground(roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = P
         return _follow_running(console, plan.home, holder(plan.home) or 0)
 
 
-def start_detached(supervisor_argv: Sequence[str] = SUPERVISOR) -> int:
+def start_detached(roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = PREPARE) -> int:
     """Start the platform in the background; return when it is ready (0), or say which process failed (1)."""
     console = Console()
-    plan = _plan(console)
+    plan = _plan(console, roles, prepare)
     if plan is None:
         return 1
     _let_it_stop(plan.home)
-    if pid := holder(plan.home):
-        return _follow_running(console, plan.home, pid)
-    log = log_of(plan.home, "supervisor")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        supervisor = subprocess.Popen(
-            supervisor_argv,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    if running := holder(plan.home):
+        return _follow_running(console, plan.home, running)
+    pid = in_background(lambda: supervise(plan, lambda _state: None), log_of(plan.home, "supervisor"))
     try:
-        return _follow(console, plan.home, supervisor.pid, lambda: supervisor.poll() is None)
+        return _follow(console, plan.home, pid, lambda: not has_ended(pid))
     except KeyboardInterrupt:
         console.print("stopping again ...")
-        supervisor.send_signal(signal.SIGINT)
-        supervisor.wait()
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
         return 130
 
 
@@ -137,6 +126,9 @@ def _follow(console: Console, home: Path, pid: int, runs: Callable[[], bool]) ->
 
 def _follow_running(console: Console, home: Path, pid: int) -> int:
     console.print("Sagapay already runs.")
+    if (state := read_state(home)) and state.supervisor_pid == pid and state.phase == "ready":
+        print_addresses(console, state, home)
+        return 0
     return _follow(console, home, pid, lambda: holder(home) == pid)
 
 
@@ -161,6 +153,8 @@ def _end(console: Console, home: Path, supervisor_pid: int) -> bool:
             if (state := read_state(home)) and state.phase == "stopping":
                 progress.show(state)
             time.sleep(FOLLOW_SECONDS)
+        if state := read_state(home):
+            progress.show(state)
     console.print("Sagapay has stopped.")
     return True
 

@@ -50,6 +50,7 @@ class Platform:
         self.environment = {**inherited, **ours, "SAGAPAY_STATE_DIR": str(self.home), **variables}
         self._killed: dict[str, int | None] = {}
         self._tether: Watchdog | None = None
+        self._tied = 0
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -94,13 +95,13 @@ class Platform:
     def _tie_to_this_process(self) -> None:
         """A background platform would outlive a killed test run."""
         self.untie()
-        self._tether = Watchdog()
-        os.write(self._tether.descriptor, b"+%d %d\n" % (self.state().supervisor_pid, signal.SIGTERM))
+        self._tether, self._tied = Watchdog(), self.state().supervisor_pid
+        os.write(self._tether.descriptor, b"+%d %d\n" % (self._tied, signal.SIGTERM))
 
     def untie(self) -> None:
         """The platform has ended, or may go on without this process."""
         if self._tether:
-            self._tether.forget(self.state().supervisor_pid)
+            self._tether.forget(self._tied)
             self._tether.close()
             self._tether = None
 

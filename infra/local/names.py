@@ -1,0 +1,5 @@
+"""Names in the embedded PostgreSQL."""
+
+OWNER = "sagapay_owner"
+APPLICATION = "sagapay_app"
+DATABASE = "sagapay"
