@@ -1,0 +1,58 @@
+"""The API's composition root: routes, middleware, and the life of what they reach."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from api import bank_accounts, health, openapi, payments, problem_pages, problems, transactions, users, wallets
+from api.backends import open_backends
+from api.middleware import BodyLimit, RequestContext
+from api.temporal_link import HostedWorker
+from domain.clock import Clock, SystemClock
+from infra.settings import Settings
+
+_DESCRIPTION: Final = """
+Open wallets, link bank accounts, deposit, withdraw, and pay each other.
+
+- Amounts are integers of minor units (cents), with an ISO 4217 currency.
+- Every POST wants an idempotency key. The same key and body give the same answer for ever; another body is a 422.
+- A payment that is decided against (funds, frozen …) is still answered with 202: its `status` is `failed`.
+- Errors are RFC 9457 problems with a stable `code`; `type` says more. After a 503, repeat with the same key.
+"""
+
+
+def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *, clock: Clock | None = None) -> FastAPI:
+    """The API. `hosted_worker` makes the transfer worker that this process hosts where the settings say so.
+
+    Nothing is connected before the application's lifespan begins; no server has to be up for it to begin.
+    """
+    backends = open_backends(settings, hosted_worker, clock or SystemClock())
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await backends.start()
+        try:
+            yield
+        finally:
+            await backends.aclose()
+
+    app = FastAPI(
+        title="Sagapay",
+        version=version("sagapay"),
+        summary="A digital wallet: money is never lost, never created and never moved twice.",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.state.backends = backends
+    for part in (users, bank_accounts, wallets, payments, transactions, health, problem_pages):
+        app.include_router(part.router)
+    problems.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestContext)
+    return app

@@ -1,0 +1,106 @@
+"""Everything the API reaches, made once; nothing connects before it is used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from api.acceptance import Acceptance
+from api.cancelling import Cancelling
+from api.idempotency import Shortcut
+from api.metrics import CACHE_ERRORS
+from api.parties import Parties
+from api.security import KeyRing
+from api.starting import PaymentStarter
+from api.temporal_link import HostedWorker, TemporalLink
+from api.waiting import Waiting
+from bank_adapters.port import BankAdapter
+from bank_adapters.registry import bank_names, open_bank
+from domain.clock import Clock
+from domain.errors import UnknownBank
+from infra.database import make_engine
+from infra.redis import Cache, make_redis
+from infra.settings import Settings
+from ledger.directory import Directory
+from ledger.local import LocalLedger
+from ledger.service import LedgerService
+
+log = structlog.get_logger("api")
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """What routes work with."""
+
+    settings: Settings
+    engine: AsyncEngine
+    ledger: LedgerService
+    directory: Directory
+    cache: Cache
+    temporal: TemporalLink
+    banks: Mapping[str, BankAdapter]
+    keys: KeyRing
+    parties: Parties
+    acceptance: Acceptance
+    waiting: Waiting
+    cancelling: Cancelling
+
+    def bank(self, name: str | None) -> BankAdapter:
+        """The bank of that name; without a name the first in the registry. Raises UnknownBank."""
+        found = self.banks.get(name if name is not None else next(iter(self.banks)))
+        if found is None:
+            raise UnknownBank(f"There is no bank {name!r}; known: {', '.join(self.banks)}.")
+        return found
+
+    async def start(self) -> None:
+        """Begin to connect to Temporal."""
+        await self.temporal.start()
+
+    async def aclose(self) -> None:
+        """Let the hosted worker drain, then let go of all connections."""
+        await self.temporal.aclose()
+        for bank in self.banks.values():
+            await bank.aclose()
+        await self.cache.aclose()
+        await self.directory.aclose()
+        await self.ledger.aclose()
+
+
+def _note_cache_error(operation: str, error: Exception) -> None:
+    CACHE_ERRORS.labels(operation).inc()
+    log.warning("redis.unreachable", operation=operation, error=str(error))
+
+
+def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock: Clock) -> Backends:
+    """Put everything together."""
+    ledger = LocalLedger(settings, clock)
+    engine = make_engine(settings.shard_urls[0], settings, application_name="sagapay-api")
+    directory = Directory(engine)
+    cache = Cache(make_redis(settings), _note_cache_error)
+    temporal = TemporalLink(settings, ledger, hosted_worker)
+    waiting = Waiting(ledger, temporal)
+    return Backends(
+        settings=settings,
+        engine=engine,
+        ledger=ledger,
+        directory=directory,
+        cache=cache,
+        temporal=temporal,
+        banks={name: open_bank(name, settings) for name in bank_names()},
+        keys=KeyRing(directory),
+        parties=Parties(directory, ledger),
+        acceptance=Acceptance(settings, ledger, Shortcut(cache), PaymentStarter(temporal), clock),
+        waiting=waiting,
+        cancelling=Cancelling(settings, ledger, temporal, waiting),
+    )
+
+
+async def _backends(request: Request) -> Backends:
+    found: Backends = request.app.state.backends
+    return found
+
+
+Reach = Annotated[Backends, Depends(_backends)]

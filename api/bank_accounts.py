@@ -1,0 +1,107 @@
+"""POST /v1/bank-links, POST /v1/bank-accounts, GET /v1/bank-accounts/{id}."""
+
+from typing import Final
+
+from fastapi import APIRouter, Response
+
+from api.answers import answer
+from api.backends import Backends, Reach
+from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
+from api.json_body import JsonRoute
+from api.openapi import LOCATION, READS, REPLAYED, WRITES, problems, success
+from api.schemas import BankAccountBody, BankLinkBody
+from api.security import AnyCaller, App, Caller
+from api.views import BankAccountView, BankLinkView, view_of_bank_account
+from domain.errors import BankRefusedLink, BankUnavailable, BankUnknown, IdempotencyKeyReused, NotFound, UnknownBank
+from domain.ids import BankAccountId, UserId
+from ledger.directory import BankAccount, NewBankAccount, User
+
+router: Final = APIRouter(route_class=JsonRoute, tags=["bank accounts"])
+
+_LINKS: Final = "/v1/bank-links"
+_ACCOUNTS: Final = "/v1/bank-accounts"
+_ERRORS: Final = (*WRITES, NotFound, IdempotencyKeyReused, UnknownBank, BankUnavailable, BankUnknown)
+
+
+@router.post(
+    _LINKS,
+    status_code=201,
+    response_model=BankLinkView,
+    responses={**success(201, "Send the user to their bank with this.", REPLAYED), **problems(_ERRORS)},
+    summary="Begin to link a bank account",
+)
+async def create_bank_link(body: BankLinkBody, caller: App, backends: Reach, key: KeyHeader = None) -> Response:
+    """The user says yes at the bank and brings back a public token."""
+    record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(_LINKS, body))
+    user = await _own_user(backends, caller, body.user_id)
+    bank = backends.bank(body.bank)
+    known = await backends.directory.find_request(record)
+    if known is not None:
+        token = await backends.directory.link_token(known)
+        return answer(BankLinkView(link_token=token, bank=bank.name), 201, replayed=True)
+    made = await bank.create_link_token(user.user_id)
+    token = await backends.directory.record_bank_link(
+        caller.client_id, user.user_id, bank.name, made.link_token, record
+    )
+    return answer(BankLinkView(link_token=token, bank=bank.name), 201, replayed=token != made.link_token)
+
+
+@router.post(
+    _ACCOUNTS,
+    status_code=201,
+    response_model=BankAccountView,
+    responses={
+        **success(201, "The linked account.", {**LOCATION, **REPLAYED}),
+        **problems((*_ERRORS, BankRefusedLink)),
+    },
+    summary="Finish linking a bank account",
+)
+async def create_bank_account(body: BankAccountBody, caller: App, backends: Reach, key: KeyHeader = None) -> Response:
+    """Exchanges the public token at the bank. What the bank gives for it stays here, and is never shown."""
+    record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(_ACCOUNTS, body))
+    user = await _own_user(backends, caller, body.user_id)
+    known = await backends.directory.find_request(record)
+    if known is not None:
+        account = await backends.directory.bank_account(BankAccountId.of(known))
+        if account is None:
+            raise NotFound
+        return _linked(account, replayed=True)
+    bank = backends.bank(body.bank)
+    linked = await bank.exchange_public_token(body.public_token)
+    if linked.user_reference != user.user_id:
+        raise BankRefusedLink("This public token was made for another user.")
+    new = NewBankAccount(
+        client_id=caller.client_id,
+        user_id=user.user_id,
+        bank=bank.name,
+        account_token=linked.account_token,
+        holder_name=linked.holder_name,
+        mask=linked.mask,
+    )
+    return _linked(await backends.directory.add_bank_account(new, record), replayed=False)
+
+
+@router.get(
+    "/v1/bank-accounts/{bank_account_id}",
+    response_model=BankAccountView,
+    responses={**success(200, "The linked account."), **problems(READS)},
+    summary="Look at a bank account",
+)
+async def get_bank_account(bank_account_id: BankAccountId, caller: AnyCaller, backends: Reach) -> Response:
+    """A linked account of one of this client's users."""
+    account = await backends.directory.bank_account(bank_account_id)
+    if account is None or account.client_id != caller.client_id:
+        raise NotFound
+    return answer(view_of_bank_account(account))
+
+
+async def _own_user(backends: Backends, caller: Caller, user_id: UserId) -> User:
+    user = await backends.directory.user(user_id)
+    if user is None or user.client_id != caller.client_id:
+        raise NotFound(f"There is no {user_id} for this client.")
+    return user
+
+
+def _linked(account: BankAccount, *, replayed: bool) -> Response:
+    location = f"{_ACCOUNTS}/{account.bank_account_id}"
+    return answer(view_of_bank_account(account), 201, location=location, replayed=replayed)

@@ -1,0 +1,51 @@
+"""Opaque cursors: what a page ended with, so that the next can neither skip nor repeat a line."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Final
+
+from domain.errors import InvalidCursor, InvalidId
+from domain.ids import TransactionId
+
+_MAX_VERSION: Final = 2**63 - 1
+_ENTRIES: Final = "entries:"
+_HISTORY: Final = "history:"
+
+
+def _write(kind: str, value: str) -> str:
+    return urlsafe_b64encode((kind + value).encode()).rstrip(b"=").decode()
+
+
+def _read(kind: str, cursor: str) -> str:
+    try:
+        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except ValueError as error:
+        raise InvalidCursor from error
+    if not text.startswith(kind):
+        raise InvalidCursor
+    return text.removeprefix(kind)
+
+
+def entries_cursor(version: int) -> str:
+    """Continue a statement below an account version."""
+    return _write(_ENTRIES, str(version))
+
+
+def read_entries_cursor(cursor: str) -> int:
+    """The version in a statement's cursor. Raises InvalidCursor."""
+    version = _read(_ENTRIES, cursor)
+    if not version.isdecimal() or len(version) > len(str(_MAX_VERSION)) or int(version) > _MAX_VERSION:
+        raise InvalidCursor
+    return int(version)
+
+
+def history_cursor(transaction_id: TransactionId) -> str:
+    """Continue a history before a transaction."""
+    return _write(_HISTORY, transaction_id)
+
+
+def read_history_cursor(cursor: str) -> TransactionId:
+    """The transaction in a history's cursor. Raises InvalidCursor."""
+    try:
+        return TransactionId.parse(_read(_HISTORY, cursor))
+    except InvalidId as error:
+        raise InvalidCursor from error

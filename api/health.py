@@ -1,0 +1,101 @@
+"""/livez touches nothing, /readyz asks everything, /metrics is for Prometheus."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+
+from api.answers import answer, raw_answer
+from api.backends import Backends, Reach
+from api.openapi import problems, success
+from api.problems import DependencyState, problem_of, problem_response
+from domain.errors import SagapayError, Unavailable
+from infra.telemetry import METRICS_CONTENT_TYPE, render_metrics
+
+CHECK_SECONDS: Final = 2.0
+_OK: Final = DependencyState(status="ok")
+_REQUIRED: Final = ("ledger", "temporal")
+_NO_SUCH_PAYMENT: Final = "readyz"
+
+router: Final = APIRouter(tags=["health"])
+
+
+class Liveness(BaseModel):
+    """The process runs and answers."""
+
+    status: str = "ok"
+
+
+class Readiness(BaseModel):
+    """`ready`, or `degraded` where something is down that only slows us."""
+
+    status: str
+    checks: dict[str, DependencyState]
+
+
+@router.get(
+    "/livez", response_model=Liveness, responses=success(200, "The process answers."), summary="Is the process alive?"
+)
+async def livez() -> Response:
+    """Asks nobody."""
+    return raw_answer(b'{"status":"ok"}')
+
+
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    responses={**success(200, "Payments can be accepted."), **problems((Unavailable,))},
+    summary="Can it accept payments?",
+)
+async def readyz(backends: Reach) -> Response:
+    """503 without the ledger or Temporal. Without Redis it is degraded; a bank is told of, no more."""
+    checks = await _checks(backends)
+    down = [name for name in _REQUIRED if checks[name].status != _OK.status]
+    if down:
+        problem = problem_of(Unavailable(f"Not ready: {', '.join(down)} does not answer."))
+        return problem_response(problem.model_copy(update={"checks": checks}))
+    healthy = all(state.status == _OK.status for state in checks.values())
+    return answer(Readiness(status="ready" if healthy else "degraded", checks=checks))
+
+
+@router.get(
+    "/metrics",
+    responses={
+        200: {
+            "description": "Prometheus' text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
+    response_class=Response,
+    summary="Metrics",
+)
+async def metrics() -> Response:
+    """Of this process."""
+    return Response(render_metrics(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+
+async def _checks(backends: Backends) -> dict[str, DependencyState]:
+    questions: dict[str, Awaitable[object]] = {
+        "ledger": backends.ledger.ping(),
+        "temporal": backends.temporal.ping(),
+        "redis": backends.cache.ping(),
+        **{f"bank:{name}": bank.look_up(_NO_SUCH_PAYMENT) for name, bank in backends.banks.items()},
+    }
+    answers = await asyncio.gather(*(_ask(question) for question in questions.values()))
+    checks = dict(zip(questions, answers, strict=True))
+    if backends.temporal.wants_worker:
+        eager = backends.temporal.starts_eagerly
+        checks["transfer_worker"] = _OK if eager else DependencyState(status="down", detail="not polling")
+    return checks
+
+
+async def _ask(question: Awaitable[object]) -> DependencyState:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await question
+    except (SagapayError, RedisError, OSError, TimeoutError) as error:
+        return DependencyState(status="down", detail=str(error) or type(error).__name__)
+    return _OK

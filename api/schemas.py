@@ -1,0 +1,162 @@
+"""Request bodies, strict: unknown fields, floats, bools and numbers in strings are refused, never converted."""
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+
+from domain.errors import InvalidId
+from domain.ids import BankAccountId, UserId, WalletId
+from domain.money import CURRENCIES, MAX_MINOR_UNITS, Money
+
+KEY_PATTERN: Final = "^[!-~]{1,255}$"
+_NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f]*$"
+_WALLET_EXAMPLE: Final = "wal_0197f0c49a2e7c3f8f6a2b1c0d9e8a51"
+_OTHER_WALLET_EXAMPLE: Final = "wal_0197f0c49b117d0ea1c3d5e7f9012b7c"
+_BANK_ACCOUNT_EXAMPLE: Final = "ba_0197f0c49c4f7b6d9a0b1c2d3e4f5a51"
+_USER_EXAMPLE: Final = "usr_0197f0c49a2e7c3f8f6a2b1c0d9e8a50"
+
+
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("wants an ISO 4217 code in use, such as USD")
+    return code
+
+
+def _party(value: object) -> WalletId | UserId:
+    if isinstance(value, str):
+        for kind in (WalletId, UserId):
+            try:
+                return kind.parse(value)
+            except InvalidId:
+                continue
+    raise ValueError("wants an id like wal_ or usr_ and 32 lower-case hexadecimal digits")
+
+
+IdempotencyKey = Annotated[
+    str,
+    Field(
+        pattern=KEY_PATTERN,
+        description="1 to 255 visible ASCII characters; here or in the Idempotency-Key header.",
+        examples=["a9f0e61a-137d-4ae2-8f1f-0c4b0a3a7c11"],
+    ),
+]
+Amount = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_MINOR_UNITS, description="Minor units (cents for USD).", examples=[1234])
+]
+Currency = Annotated[
+    str,
+    AfterValidator(_known_currency),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217", "examples": ["USD"]}),
+]
+PartyId = Annotated[
+    WalletId | UserId,
+    PlainValidator(_party),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^(wal|usr)_[0-9a-f]{32}$",
+            "description": "A wallet, or a user for their home wallet.",
+        }
+    ),
+]
+ShortText = Annotated[str, Field(min_length=1, max_length=100, pattern=_NO_CONTROLS)]
+Bank = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,31}$", description="A bank in the registry.")]
+
+
+class Body(BaseModel):
+    """What every POST has in common."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    idempotency_key: IdempotencyKey | None = None
+
+
+class TransferBody(Body):
+    """Pay from one wallet to another."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "sender_id": _WALLET_EXAMPLE,
+                "receiver_id": _OTHER_WALLET_EXAMPLE,
+                "amount": 1234,
+                "currency": "USD",
+                "memo": "Lunch",
+            }
+        }
+    )
+
+    sender_id: PartyId
+    receiver_id: PartyId
+    amount: Amount
+    currency: Currency
+    memo: Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)] | None = None
+
+    @property
+    def money(self) -> Money:
+        """The amount with its currency."""
+        return Money(self.amount, self.currency)
+
+
+class BankPaymentBody(Body):
+    """Move money between a wallet and its user's account at a bank."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "wallet_id": _WALLET_EXAMPLE,
+                "bank_account_id": _BANK_ACCOUNT_EXAMPLE,
+                "amount": 50000,
+                "currency": "USD",
+            }
+        }
+    )
+
+    wallet_id: WalletId
+    bank_account_id: BankAccountId
+    amount: Amount
+    currency: Currency
+
+    @property
+    def money(self) -> Money:
+        """The amount with its currency."""
+        return Money(self.amount, self.currency)
+
+
+class UserBody(Body):
+    """A new person. The handle is theirs alone among the users of this client."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"name": "Ada Lovelace", "email": "ada@example.com", "handle": "ada"}}
+    )
+
+    name: ShortText
+    email: Annotated[str, Field(max_length=254, pattern=r"^[!-?A-~]+@[!-?A-~]+$", description="Checked loosely.")]
+    handle: Annotated[str, Field(pattern="^[a-z][a-z0-9_.-]{2,29}$")] | None = None
+
+
+class BankLinkBody(Body):
+    """Begin to link a bank account."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": _USER_EXAMPLE}})
+
+    user_id: UserId
+    bank: Bank | None = None
+
+
+class BankAccountBody(Body):
+    """Finish linking with the public token that the user brought back from the bank."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"user_id": _USER_EXAMPLE, "public_token": "public-4c1e…"}})
+
+    user_id: UserId
+    public_token: Annotated[str, Field(min_length=1, max_length=512, pattern="^[!-~]+$", repr=False)]
+    bank: Bank | None = None
+
+
+class ReasonBody(Body):
+    """Why an operator or an app does this; kept with the payment."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "Asked for by the customer"}})
+
+    reason: Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)] | None = None
