@@ -19,7 +19,7 @@ from ledger.directory import Directory
 
 
 class BankActivities:
-    """Pull, push and look up at `banks`. The secret of a bank account comes from the directory, never from a history."""
+    """Calls to `banks`. The secret of a bank account comes from the directory, never from a history."""
 
     def __init__(self, banks: Mapping[str, BankAdapter], directory: Directory) -> None:
         self._banks = banks
