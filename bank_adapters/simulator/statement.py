@@ -28,7 +28,7 @@ def lines(
         """
         SELECT e.entry_id AS line, e.kind, p.reference, e.payment_id, e.amount, e.balance_after, a.currency, e.booked_at
           FROM entries e JOIN accounts a USING (account_id) JOIN payments p USING (payment_id)
-         WHERE a.kind = 'settlement' AND a.currency = :currency AND e.entry_id > :since
+         WHERE a.kind = 'settlement' AND a.kind <> 'customer' AND a.currency = :currency AND e.entry_id > :since
            AND e.booked_at >= :booked_from AND e.booked_at < :booked_until
          ORDER BY e.entry_id LIMIT :limit
         """,

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "simulated-bank.md").
 
 def rows() -> set[str]:
     """What the first columns of the page's tables name."""
-    return {name for row in re.findall(r"^\| (`.+?) \|", PAGE, re.M) for name in re.findall(r"`([^`]+)`", row)}
+    return {name for row in re.findall(r"^\| (`.+?) \|", PAGE, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
 
 
 def test_every_call_is_described(tmp_path: Path) -> None:
