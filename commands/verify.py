@@ -42,7 +42,7 @@ async def verify_all(settings: Settings, console: Console, *, ask_banks: bool = 
 
 
 async def bank_balances(settings: Settings) -> Sequence[BankBalance]:
-    """What every bank's statement of our settlement account adds up to, per currency."""
+    """What every bank's statement of our settlement account adds up to, in every currency in which it is not zero."""
     balances = []
     for name in bank_names():
         bank = open_bank(name, settings)
@@ -51,7 +51,8 @@ async def bank_balances(settings: Settings) -> Sequence[BankBalance]:
                 total = 0
                 async for line in bank.statement(currency, since=_EPOCH, until=datetime.now(UTC)):
                     total += line.minor_units
-                balances.append(BankBalance(bank=name, currency=currency, minor_units=total))
+                if total or currency == settings.home_currency:
+                    balances.append(BankBalance(bank=name, currency=currency, minor_units=total))
         finally:
             await bank.aclose()
     return balances
