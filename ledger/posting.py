@@ -165,12 +165,17 @@ def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
 
 
 async def _lock(connection: AsyncConnection, transaction: Transaction, rule: Rule) -> _Locked:
-    """Lock the accounts of the rule's roles in one sorted statement. Raises LedgerRejected for an unknown wallet."""
+    """Lock the accounts of the rule's roles in one sorted statement.
+
+    Raises LedgerRejected for an unknown wallet, and for one in two roles.
+    """
     wanted = {role: _account_of(transaction, role) for role in rule.roles}
     if not wanted:
         return _Locked({}, (await connection.execute(statements.DATABASE_TIME)).scalar_one())
     system = [account for account in wanted.values() if isinstance(account, SystemAccount)]
     ids = {role: account if isinstance(account, UUID) else account.account_id for role, account in wanted.items()}
+    if len(set(ids.values())) != len(ids):
+        raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     found = await _lock_rows(connection, list(ids.values()))
     if missing := [account for account in system if account.account_id not in found]:
         rows = [{"account_id": a.account_id, "kind": a.kind, "code": a.code, "currency": a.currency} for a in missing]
