@@ -1,10 +1,12 @@
 """Fixtures of tests that move money: imported by the conftest of each kind of test."""
 
 from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
 
 import pytest
 
 from ledger.local import LocalLedger
+from tests.money.records import Records
 from tests.money.requests import Client
 from tests.money.scratch import Database, Databases
 from tests.stack.servers import Servers
@@ -33,5 +35,12 @@ async def ledger(database: Database, bare_servers: Servers) -> AsyncIterator[Loc
 
 @pytest.fixture
 def client(ledger: LocalLedger) -> Client:
-    """An app of this test's own."""
-    return Client(ledger)
+    """An app of this test's own, with a bank of its own."""
+    return Client(ledger, bank=f"bank-{uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def records(database: Database, client: Client) -> Iterator[Records]:
+    """What the database has recorded, beside the service."""
+    with database.connect() as connection:
+        yield Records(connection, client.bank)

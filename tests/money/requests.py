@@ -22,6 +22,7 @@ class Client:
 
     ledger: LedgerService
     client_id: ClientId = field(default_factory=lambda: ClientId.new(0))
+    bank: str = BANK
 
     async def open_wallet(self, balance: int = 0, currency: str = "USD") -> WalletId:
         """A wallet with `balance` minor units, deposited from the bank and settled."""
@@ -63,7 +64,7 @@ class Client:
             source_wallet_id=source,
             destination_wallet_id=destination,
             bank_account_id=BankAccountId.new(wallet.bucket) if by_bank else None,
-            bank=BANK if by_bank else None,
+            bank=self.bank if by_bank else None,
         )
 
     async def transfer(
