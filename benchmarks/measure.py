@@ -1,0 +1,135 @@
+"""The measurements: rates searched, latencies at half of them, the compared kinds always in turns."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
+
+from benchmarks.load import Kind, Outcome, Plan
+from benchmarks.site import Site
+from benchmarks.trial import Search, Trial, carry_out, merged, percentile
+
+FIRST_GUESS: Final = 0.95
+"""Of what a closed loop reaches: where a search begins."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a run takes."""
+
+    people: int
+    rounds: int
+    trials: int
+    warm_seconds: float
+    trial_seconds: float
+    slices: int
+    slice_seconds: float
+
+
+QUICK: Final = Effort(people=24, rounds=1, trials=3, warm_seconds=3, trial_seconds=4, slices=2, slice_seconds=5)
+FULL: Final = Effort(people=100, rounds=3, trials=5, warm_seconds=8, trial_seconds=10, slices=4, slice_seconds=15)
+
+
+@dataclass
+class Findings:
+    """Everything that was measured, by kind."""
+
+    effort: Effort
+    up_seconds: float
+    trials: list[Trial] = field(default_factory=list)
+    rates: dict[Kind, list[float]] = field(default_factory=dict)
+    """The rate found in each round, per second."""
+    latencies: dict[Kind, Trial] = field(default_factory=dict)
+    verified: dict[Kind, bool] = field(default_factory=dict)
+
+    def rate(self, kind: Kind) -> float:
+        """The median of the rounds."""
+        return median(self.rates[kind])
+
+
+class Session:
+    """One run over a site; `say` is told what happens."""
+
+    def __init__(self, site: Site, effort: Effort, say: Say) -> None:
+        self._site, self._effort, self._say = site, effort, say
+        self.findings = Findings(effort, site.up_seconds)
+
+    def compare(self, kinds: Sequence[Kind]) -> None:
+        """Search the rates of these kinds in turns, then their latencies at half the rate of the first, in turns.
+
+        The machine is not equally fast at all times: what is compared shares each of its moods.
+        """
+        for number in range(self._effort.rounds):
+            self._say(f"[bold]{' and '.join(kinds)}[/]: round {number + 1} of {self._effort.rounds}")
+            self._search(kinds)
+        half = self.findings.rate(kinds[0]) / 2
+        self._say(f"[bold]{' and '.join(kinds)}[/]: latency at {half:.1f}/s, half of what {kinds[0]} sustains")
+        slices: dict[Kind, list[Trial]] = {kind: [] for kind in kinds}
+        for _ in range(self._effort.slices if half else 0):
+            for kind in kinds:
+                slices[kind].append(self._trial(kind, half, self._effort.slice_seconds, poisson=True))
+        for kind, trials in slices.items():
+            if trials:
+                self.findings.latencies[kind] = merged(trials)
+        for kind in kinds:
+            if kind is not Kind.BARE:
+                self._verify(kind)
+
+    def _search(self, kinds: Sequence[Kind]) -> None:
+        searches = {}
+        for kind in kinds:
+            saturated = self._trial(kind, None, self._effort.warm_seconds)
+            searches[kind] = Search(max(1.0, saturated.completed_per_second * FIRST_GUESS), self._effort.trials)
+        while not all(search.done for search in searches.values()):
+            for kind, search in searches.items():
+                if not search.done:
+                    trial = self._trial(kind, search.rate, self._effort.trial_seconds)
+                    search.note(trial.kept_up)
+        for kind, search in searches.items():
+            self.findings.rates.setdefault(kind, []).append(search.kept)
+            self._say(f"  {kind} sustains [bold]{search.kept:.1f}/s[/]")
+
+    def _trial(self, kind: Kind, rate: float | None, seconds: float, *, poisson: bool = False) -> Trial:
+        self._site.quiet()
+        number = len(self.findings.trials)
+        platform = self._site.platform
+        plan = Plan(
+            kind=kind,
+            url=self._site.bare_url if kind is Kind.BARE else platform.api_url,
+            headers={} if kind is Kind.BARE else {"Authorization": f"Bearer {platform.app_key}"},
+            accounts=self._site.accounts,
+            run=f"{platform.home.name}-{number}",
+            seconds=seconds,
+            rate=rate,
+            arrivals="poisson" if poisson else "even",
+            seed=number,
+        )
+        trial = asyncio.run(carry_out(plan))
+        self.findings.trials.append(trial)
+        self._say(f"  {_line(trial)}")
+        return trial
+
+    def _verify(self, kind: Kind) -> None:
+        self._site.quiet()
+        clean, said = self._site.verify()
+        self.findings.verified[kind] = clean
+        self._say("  every invariant holds" if clean else f"[red]verify found something wrong[/]\n{said}")
+
+
+def _line(trial: Trial) -> str:
+    plan = trial.plan
+    asked = f"{plan.at_once} at a time" if plan.rate is None else f"{plan.rate:6.1f}/s asked"
+    p50 = percentile(trial.completion_ms, 50)
+    lost = "".join(
+        f", [red]{trial.count(outcome)} {outcome}[/]"
+        for outcome in (Outcome.DROPPED, Outcome.FAILED)
+        if trial.count(outcome)
+    )
+    verdict = "" if plan.rate is None else ", kept up" if trial.kept_up else ", [yellow]did not keep up[/]"
+    return (
+        f"{plan.kind:10} {asked}, {trial.completed_per_second:6.1f}/s completed, "
+        f"p50 {'–' if p50 is None else f'{p50:.0f} ms'}{lost}{verdict}"
+    )

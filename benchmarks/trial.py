@@ -1,0 +1,139 @@
+"""One trial: a plan carried out by the generator's process, and what its record says about the server."""
+
+import asyncio
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.load import Outcome, Plan, Record, Sample
+
+KEEPS_UP: Final = 0.95
+"""Completions in the second half of a trial per arrival in it; less means that the backlog grows."""
+
+
+class GeneratorFailedError(RuntimeError):
+    """The load generator ended without a record; the message is what it said."""
+
+
+def percentile(values: Sequence[float], percent: float) -> float | None:
+    """The smallest value that `percent` of all do not exceed (nearest rank); None of nothing."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A plan and its samples, perhaps merged from several slices of the same plan."""
+
+    plan: Plan
+    samples: list[Sample]
+    generator_load: float
+    """Of one core, 0 to 1."""
+
+    def count(self, outcome: Outcome) -> int:
+        """How many requests ended so."""
+        return sum(sample.outcome is outcome for sample in self.samples)
+
+    @property
+    def acceptance_ms(self) -> list[float]:
+        """From the scheduled moment to the answer of the POST, in milliseconds."""
+        return [(s.accepted - s.due) * 1000 for s in self.samples if s.accepted is not None]
+
+    @property
+    def completion_ms(self) -> list[float]:
+        """From the scheduled moment until the caller knew that the payment was final, in milliseconds."""
+        return [(s.completed - s.due) * 1000 for s in self.samples if s.completed is not None]
+
+    @property
+    def lateness_ms(self) -> list[float]:
+        """From the scheduled moment until the generator had sent it: its own fault, not the server's."""
+        return [(s.sent - s.due) * 1000 for s in self.samples if s.sent is not None]
+
+    @property
+    def completed_per_second(self) -> float:
+        """Payments that ended within the trial's time, whatever was asked for."""
+        seconds = self.plan.seconds
+        return sum(s.completed is not None and s.completed <= seconds for s in self.samples) / seconds
+
+    @property
+    def kept_up(self) -> bool:
+        """Nothing dropped, nothing failed, and the backlog did not grow in the second half."""
+        half, end = self.plan.seconds / 2, self.plan.seconds
+        arrived = sum(half < s.due <= end for s in self.samples)
+        completed = sum(s.completed is not None and half < s.completed <= end for s in self.samples)
+        clean = self.count(Outcome.SUCCEEDED) == len(self.samples) > 0
+        return clean and completed >= KEEPS_UP * arrived
+
+
+def merged(slices: Sequence[Trial]) -> Trial:
+    """The samples of all slices as if they had followed each other without a pause."""
+    seconds = [trial.plan.seconds for trial in slices]
+    shifts = [sum(seconds[:number]) for number in range(len(slices))]
+    samples = [_shifted(s, by) for trial, by in zip(slices, shifts, strict=True) for s in trial.samples]
+    load = sum(trial.generator_load for trial in slices) / len(slices)
+    return Trial(slices[0].plan.model_copy(update={"seconds": sum(seconds)}), samples, load)
+
+
+def _shifted(sample: Sample, by: float) -> Sample:
+    times = {name: getattr(sample, name) for name in ("due", "sent", "accepted", "completed")}
+    return sample.model_copy(update={name: time + by for name, time in times.items() if time is not None})
+
+
+async def carry_out(plan: Plan) -> Trial:
+    """Run the plan in a process of its own. Raises GeneratorFailedError."""
+    generator = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.load",
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        out, said = await generator.communicate(plan.model_dump_json().encode())
+    finally:
+        if generator.returncode is None:
+            generator.kill()
+    if generator.returncode != 0:
+        raise GeneratorFailedError(said.decode(errors="replace"))
+    record = Record.model_validate_json(out)
+    return Trial(plan, record.samples, record.cpu_seconds / record.wall_seconds)
+
+
+class Search:
+    """Looks for the highest rate that is kept up, `trials` at most: up in steps to the first failure, then between.
+
+    `first` is where to begin. While no rate was kept up it goes on downwards beyond `trials`, but not for ever.
+    """
+
+    UP: Final = 1.12
+    DOWN: Final = 0.8
+    CLOSE: Final = 1.04
+
+    def __init__(self, first: float, trials: int) -> None:
+        self.rate = first
+        self.kept = 0.0
+        """The highest rate that was kept up so far."""
+        self._failed: float | None = None
+        self._left = trials
+
+    def note(self, kept_up: bool) -> None:
+        """The outcome of a trial at `rate`; chooses the next."""
+        self._left -= 1
+        if kept_up:
+            self.kept = self.rate
+            self.rate = self.rate * self.UP if self._failed is None else math.sqrt(self.rate * self._failed)
+        else:
+            self._failed = self.rate
+            self.rate = math.sqrt(self.kept * self.rate) if self.kept else self.rate * self.DOWN
+
+    @property
+    def done(self) -> bool:
+        """Whether another trial would say little more."""
+        if self.kept == 0:
+            return self._left <= -4
+        return self._left <= 0 or (self._failed is not None and self._failed / self.kept < self.CLOSE)
+
+
+def spread(values: Sequence[float]) -> float:
+    """How far apart rounds are: (highest − lowest) / lowest."""
+    return max(values) / min(values) - 1 if values and min(values) > 0 else 0.0
