@@ -96,7 +96,9 @@ class ConsumerLoop:
         try:
             consumer.subscribe(sorted(self._handler.topics))
             while not self._life.stopping:
+                began = time.monotonic()
                 messages = await asyncio.to_thread(consumer.consume, BATCH, POLL_SECONDS)
+                patience.listened(time.monotonic() - began)
                 if messages:
                     await self._take(consumer, messages, patience)
                 if time.monotonic() - looked > broker.recheck_seconds:
@@ -125,7 +127,7 @@ class ConsumerLoop:
             offsets[place.topic, place.partition] = place
         for stream, news in (await self.apply(arrived)).items():
             if news.fresh or news.again:
-                patience.heard(stream, time.monotonic(), new=bool(news.fresh))
+                patience.heard(stream, new=bool(news.fresh))
                 self._backoff.reset()
         if offsets:
             await asyncio.to_thread(lambda: consumer.commit(offsets=list(offsets.values()), asynchronous=True))
@@ -164,7 +166,7 @@ class ConsumerLoop:
         lanes = [(place.topic, place.partition) for place in await asyncio.to_thread(consumer.assignment)]
         shards = range(len(self._settings.shard_urls))
         streams = [Stream(shard, topic, lane) for shard in shards for topic, lane in lanes]
-        if not (quiet := patience.over(streams, time.monotonic())):
+        if not (quiet := patience.over(streams)):
             return
         async with transaction(self._engine) as connection:
             missed = await self._confirmations.ask_again(connection, quiet)

@@ -122,7 +122,7 @@ def consumer_config(broker: Broker, group: str) -> ClientOptions:
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "allow.auto.create.topics": broker.embedded,
-        "topic.metadata.refresh.interval.ms": 2_000 if broker.embedded else 60_000,
+        "topic.metadata.refresh.interval.ms": 500 if broker.embedded else 60_000,
         "session.timeout.ms": SESSION_SECONDS * 1000,
         "heartbeat.interval.ms": SESSION_SECONDS * 1000 // 3,
         "fetch.wait.max.ms": 100,

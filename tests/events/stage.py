@@ -1,0 +1,221 @@
+"""A database, a broker and roles of a test's own, and a consumer whose every effect leaves a mark."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from domain.events import ENTRIES_TOPIC, TRANSACTIONS_TOPIC, Envelope, lane_of
+from events.consumers import ConsumerLoop, Handler
+from events.relay import Relay
+from events.streams import TOPICS
+from infra.database import make_engine
+from infra.kafka import DISCOVERY_FILE
+from infra.local.child import Child, Command
+from infra.local.probes import discovered_by
+from infra.role import Life
+from infra.settings import Settings
+from tests.events.outbox_rows import Row, insert
+from tests.money.scratch import Database
+
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass
+class Stage:
+    """Everything between the outbox and an effect. Nothing runs until a test starts it."""
+
+    database: Database
+    settings: Settings
+    children: list[Child] = field(default_factory=list)
+
+    @property
+    def home(self) -> Path:
+        return self.settings.state_dir
+
+    def start_broker(self) -> Child:
+        """An embedded broker, new and empty; it takes the place of the one before."""
+        discovery = self.home / DISCOVERY_FILE
+        broker = self._spawn("kafka", "-m", "infra.local.broker", str(discovery))
+        until(lambda: discovered_by(discovery, broker.pid), seconds=15)
+        return broker
+
+    def start_role(self, *words: str, **settings: object) -> Child:
+        """A role as a process: `python` with these words, and settings that differ."""
+        own = {
+            "state_dir": self.home,
+            "shard_urls": self.settings.shard_urls[0],
+            "migration_urls": self.settings.migration_urls[0],
+            **settings,
+        }
+        environment = {f"SAGAPAY_{name.upper()}": str(value) for name, value in own.items()}
+        return self._spawn(words[-1], *words, environment=environment)
+
+    def _spawn(self, name: str, *words: str, environment: dict[str, str] | None = None) -> Child:
+        log = self.home / "logs" / f"{name}-{len(self.children)}.log"
+        child = Child(Command(name, [sys.executable, *words], log, environment or {}))
+        self.children.append(child)
+        return child
+
+    def tell(self, *rows: Row) -> None:
+        """Commit events to the outbox, all in one database transaction."""
+        with self.connect() as connection, connection.transaction():
+            insert(connection, *rows)
+
+    @contextmanager
+    def connect(self) -> Iterator[psycopg.Connection]:
+        """A connection in autocommit, as the superuser."""
+        with self.database.connect() as connection:
+            yield connection
+
+    def ask(self, query: str) -> list[tuple[object, ...]]:
+        """The rows of a query."""
+        with self.connect() as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    @asynccontextmanager
+    async def relay(self, **overrides: object) -> AsyncIterator[Life]:
+        """A relay in this process."""
+        life = Life()
+        async with _running(Relay(self.settings.model_copy(update=overrides), life).run(), life):
+            yield life
+
+    @asynccontextmanager
+    async def consumer(self, handler: Handler) -> AsyncIterator[Life]:
+        """A consumer in this process."""
+        life, engine = Life(), make_engine(self.settings.shard_urls[0], self.settings)
+        try:
+            async with _running(ConsumerLoop(handler, self.settings, engine, life).run(), life):
+                yield life
+        finally:
+            await engine.dispose()
+
+    def outbox(self, topic: str) -> dict[int, list[str]]:
+        """The positions in the outbox, by lane, in their order."""
+        return _by_lane(
+            self.ask(
+                f"SELECT lane, xid::text || '/' || id FROM ledger.outbox WHERE topic = '{topic}' ORDER BY lane, xid, id"
+            )
+        )
+
+    def effects(self, consumer: str = "recorder", topic: str = TOPICS[0]) -> dict[int, list[str]]:
+        """The positions of the effects of a Recorder, by lane, in the order in which they happened."""
+        return _by_lane(
+            self.ask(
+                f"SELECT lane, position FROM effects WHERE consumer = '{consumer}' AND topic = '{topic}' "
+                "ORDER BY lane, number"
+            )
+        )
+
+    async def until_all_applied(self, *consumers: str, topic: str = TOPICS[0]) -> None:
+        """Wait until each consumer had the effects of the whole outbox, then check: each once and in order."""
+        wanted = self.outbox(topic)
+        total = sum(map(len, wanted.values()))
+        for consumer in consumers or ("recorder",):
+
+            def enough(consumer: str = consumer) -> bool:
+                return sum(map(len, self.effects(consumer, topic).values())) >= total
+
+            await eventually(enough, f"{consumer} to have {total} effects")
+            assert self.effects(consumer, topic) == wanted
+
+
+class Recorder:
+    """A consumer whose effect is a row each time, so that an effect twice, or out of order, is seen."""
+
+    types = frozenset({"transaction.processing", "transaction.completed", "transaction.failed", "entry.posted"})
+
+    def __init__(self, name: str = "recorder", topics: Sequence[str] = TOPICS[:1], slow_seconds: float = 0) -> None:
+        self.name = name
+        self.topics = frozenset(topics)
+        self._slow_seconds = slow_seconds
+
+    async def apply(self, connection: AsyncConnection, envelopes: Sequence[Envelope]) -> None:
+        await asyncio.sleep(self._slow_seconds)
+        statement = text(
+            "INSERT INTO effects (consumer, topic, lane, position, type) "
+            "VALUES (:consumer, :topic, :lane, :position, :type)"
+        )
+        rows = [
+            {
+                "consumer": self.name,
+                "topic": ENTRIES_TOPIC if envelope.type == "entry.posted" else TRANSACTIONS_TOPIC,
+                "lane": lane_of(envelope.key),
+                "position": envelope.position,
+                "type": envelope.type,
+            }
+            for envelope in envelopes
+        ]
+        await connection.execute(statement, rows)
+
+
+EFFECTS = """
+    CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, consumer text, topic text, lane int,
+                          position text, type text, at timestamptz DEFAULT clock_timestamp());
+    GRANT SELECT, INSERT ON effects TO sagapay_app
+"""
+
+
+@contextmanager
+def staged(database: Database, base: Settings, home: Path, **overrides: object) -> Iterator[Stage]:
+    """A stage; what it has started is gone afterwards."""
+    own = {"state_dir": home, "kafka_bootstrap": None, **overrides}
+    stage = Stage(database, database.settings(base, **own))
+    with database.connect() as connection:
+        connection.execute(EFFECTS.encode())
+    try:
+        yield stage
+    finally:
+        for child in reversed(stage.children):
+            child.stop(grace_seconds=0.5)
+
+
+@asynccontextmanager
+async def _running(work: Awaitable[None], life: Life) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        life.stop()
+        await task
+
+
+def _by_lane(rows: Sequence[tuple[object, ...]]) -> dict[int, list[str]]:
+    lanes: dict[int, list[str]] = {}
+    for lane, position in rows:
+        assert isinstance(lane, int)
+        lanes.setdefault(lane, []).append(str(position))
+    return lanes
+
+
+def until(happened: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for something outside this process."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+async def eventually(happened: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for something while this process goes on working."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        await asyncio.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process still runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
