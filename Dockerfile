@@ -4,35 +4,27 @@ ARG PYTHON=3.11-slim-bookworm
 
 FROM python:${PYTHON} AS packages
 WORKDIR /build
-COPY requirements.runtime.lock .
+COPY requirements.runtime.lock requirements.lock ./
+# What builds our own package is pinned by the lock of everybody.
 RUN python -m venv /opt/venv \
+ && awk '/^[^ #]/ {take = /^setuptools==/} take' requirements.lock > build.lock \
  && /opt/venv/bin/pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps \
-      --require-hashes --only-binary :all: -r requirements.runtime.lock \
- && /opt/venv/bin/pip uninstall --quiet --yes pip setuptools
+      --require-hashes --only-binary :all: -r requirements.runtime.lock -r build.lock
 
 FROM python:${PYTHON}
-RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /nonexistent sagapay \
+RUN groupadd --system --gid 10001 sagapay \
+ && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent sagapay \
  && install --directory --owner sagapay --group sagapay --mode 0700 /var/lib/sagapay
 COPY --from=packages /opt/venv /opt/venv
-WORKDIR /opt/sagapay
-COPY activities/ activities/
-COPY api/ api/
-COPY bank_adapters/ bank_adapters/
-COPY commands/ commands/
-COPY domain/ domain/
-COPY events/ events/
-COPY infra/ infra/
-COPY ledger/ ledger/
-COPY migrations/ migrations/
-COPY workflows/ workflows/
-COPY cli.py worker.py ./
-COPY --chmod=0755 deploy/docker/sagapay.py /usr/local/bin/sagapay
-COPY --chmod=0755 deploy/docker/healthy.py /usr/local/bin/sagapay-healthy
 ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONPATH=/opt/sagapay \
     PYTHONUNBUFFERED=1 \
     SAGAPAY_STATE_DIR=/var/lib/sagapay
-RUN python -m compileall -q /opt/sagapay
+WORKDIR /opt/sagapay
+# .dockerignore is a list of what may come here.
+COPY . .
+RUN pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation --editable . \
+ && python -m compileall -q . \
+ && pip uninstall --quiet --yes setuptools pip
 USER sagapay
 ENTRYPOINT ["sagapay"]
 CMD ["--help"]

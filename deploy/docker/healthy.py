@@ -1,6 +1,5 @@
-#!/opt/venv/bin/python
-"""Is this container's role ready? `sagapay-healthy URL` for one that speaks HTTP, `sagapay-healthy NAME` for one that
-says so in its ready file, which holds the process id. Exits 0 or 1.
+"""Is this container's role ready? `healthy.py URL` for one that speaks HTTP, `healthy.py NAME` for one that says so
+in its ready file, which holds the process id. Exits 0 or 1.
 """
 
 import os

@@ -88,8 +88,6 @@ def test_no_password_is_written_in_the_file() -> None:
 
 
 def test_the_image_has_every_package_that_is_ours() -> None:
-    copied = set(re.findall(r"^COPY .*$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE))
-    words = {word.rstrip("/") for line in copied for word in line.split()}
-    assert words >= OUR_PACKAGES | OUR_MODULES
-    ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    assert {f"!{name}" for name in OUR_PACKAGES | OUR_MODULES} <= set(ignored)
+    dockerfile, ignored = (ROOT / "Dockerfile").read_text(), (ROOT / ".dockerignore").read_text().splitlines()
+    assert "\nCOPY . .\n" in dockerfile
+    assert {line for line in ignored if line.startswith("!")} >= {f"!{name}" for name in OUR_PACKAGES | OUR_MODULES}
