@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
+from infra.local.fork import Forked, forget_the_parent, fork_off, has_one_thread
+from infra.local.launcher import tie_to
 from infra.local.watchdog import Watchdog
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
@@ -35,6 +36,8 @@ class Command:
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
     """What it gets when its owner was killed."""
+    preloaded: Callable[[], int] | None = None
+    """The same program as a function that this process has loaded; then a copy of this process is enough."""
 
 
 class Child:
@@ -46,19 +49,38 @@ class Child:
         self.command = command
         self._watchdog = watchdog
         self._buried = False
-        tie = watchdog.descriptor if watchdog else -1
+        _turn_over(command.log)
+        if command.preloaded and has_one_thread():
+            self._process: Forked | subprocess.Popen[bytes] = Forked(self._fork(command.preloaded))
+        else:
+            self._process = self._execute()
+
+    def _execute(self) -> "subprocess.Popen[bytes]":
+        command, tie = self.command, self._watchdog.descriptor if self._watchdog else -1
         leave_root = command.unprivileged and os.geteuid() == 0
         prefix = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), str(int(command.orphan_signal))]
-        with _open_log(command.log) as log:
-            self._process = subprocess.Popen(
+        with command.log.open("ab") as log:
+            return subprocess.Popen(
                 [*prefix, str(int(leave_root)), str(tie), *command.argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **command.environment},
                 start_new_session=True,  # Ctrl-C is for the supervisor, which stops its children in order.
-                pass_fds=(tie,) if watchdog else (),
+                pass_fds=(tie,) if self._watchdog else (),
             )
+
+    def _fork(self, program: Callable[[], int]) -> int:
+        parent, command, watchdog = os.getpid(), self.command, self._watchdog
+
+        def work() -> int:
+            tie_to(parent, int(command.orphan_signal), watchdog.descriptor if watchdog else -1)
+            forget_the_parent()
+            os.environ.update(command.environment)
+            sys.argv = list(command.argv)
+            return program()
+
+        return fork_off(work, command.log)
 
     @property
     def pid(self) -> int:
@@ -102,8 +124,7 @@ class Child:
             self._watchdog.forget(self.pid)
 
 
-def _open_log(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-        path.replace(path.with_suffix(".log.old"))
-    return path.open("ab")
+def _turn_over(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
+        log.replace(log.with_suffix(".log.old"))

@@ -29,7 +29,8 @@ def _leave_root() -> None:
     Path("/proc/self/gid_map").write_text(f"{UNPRIVILEGED_ID} {gid} 1")
 
 
-def _tie_to(parent: int, signal_number: int, watchdog: int) -> None:
+def tie_to(parent: int, signal_number: int, watchdog: int) -> None:
+    """End with the parent: by the kernel's signal, or by the watchdog's. Exits if the parent is gone already."""
     if watchdog >= 0:
         os.write(watchdog, b"+%d %d\n" % (os.getpid(), signal_number))
         os.close(watchdog)  # The watchdog acts when the last writer is gone, so a child must not keep it open.
@@ -44,8 +45,9 @@ def main() -> None:
     parent, signal_number, unprivileged, watchdog = map(int, sys.argv[1:5])
     if unprivileged:
         _leave_root()  # First: a change of credentials clears the parent-death signal.
-    _tie_to(parent, signal_number, watchdog)
+    tie_to(parent, signal_number, watchdog)
     os.execvp(sys.argv[5], sys.argv[5:])  # noqa: S606
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What a killed supervisor may have left for a moment: wait for it, then end it, before ports are looked at.
 
-Its children carry a mark in their environment, which tells them from strangers that have the same number by now.
+Its children write their output below its logs folder, which tells them from strangers that have their number by now.
 """
 
 import os
@@ -10,25 +10,28 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from infra.local.postgres import POSTGRES_DATA, processes_in
 from infra.local.state import is_alive
 
 PATIENCE_SECONDS = 5.0
 KILL_SECONDS = 5.0
-MARK = "SAGAPAY_STACK"
-"""Set by the supervisor for all its children; the value is the state directory."""
+SUPERVISOR_LOG = "supervisor.log"
 
 
 def processes_of(home: Path) -> Iterator[int]:
-    """Living processes of the stack in this state directory, without this one. Empty where there is no /proc."""
-    yield from processes_in(home / POSTGRES_DATA)  # PostgreSQL writes over its environment.
-    mark = f"{MARK}={home}".encode()
+    """Living processes of the stack in this state directory but its supervisor. Empty where there is no /proc."""
+    logs = home / "logs"
     with suppress(FileNotFoundError):
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != os.getpid():
-                with suppress(OSError):
-                    if mark in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
-                        yield int(entry.name)
+            if entry.name.isdigit() and _writes_into(entry, logs):
+                yield int(entry.name)
+
+
+def _writes_into(process: Path, logs: Path) -> bool:
+    try:
+        output = (process / "fd/1").readlink()
+    except OSError:
+        return False  # It has ended, or is somebody else's.
+    return output.parent == logs and output.name != SUPERVISOR_LOG
 
 
 def end_leftovers(home: Path, recorded: list[int]) -> None:

@@ -22,7 +22,7 @@ class Plan:
     local: LocalSettings
     home: Path
     servers: Embedded
-    prepare: tuple[str, ...]
+    prepare: Role
     roles: tuple[Role, ...]
     environment: dict[str, str]
     """The SAGAPAY_… variables that every role gets."""
@@ -58,7 +58,7 @@ def make_plan(
     settings: Settings,
     local: LocalSettings,
     roles: tuple[Role, ...] = ROLES,
-    prepare: tuple[str, ...] = PREPARE,
+    prepare: Role = PREPARE,
 ) -> Plan:
     """Raises SettingsInvalid for settings that cannot work together or on this system."""
     if local.death == "signal" and not LINUX:

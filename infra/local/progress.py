@@ -35,7 +35,8 @@ class Progress:
     def __init__(self, console: Console, *worth_a_line: Status) -> None:
         self._console = console
         self._worth_a_line = worth_a_line or (Status.READY, Status.RESTARTING)
-        self._live = Live(console=console, transient=True) if console.is_terminal else None
+        # Without a thread that refreshes: the supervisor forks, which only a process with one thread may do.
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         self._begun = time.monotonic()
         self._shown: dict[str, Status] = {}
         self._seconds: dict[str, float] = {}
@@ -60,7 +61,7 @@ class Progress:
                 if self._live is None and process.status in self._worth_a_line:
                     self._console.print(f"{SIGNS[process.status]} {name} ({self._seconds[name]:.1f} s)")
         if self._live:
-            self._live.update(self._table())
+            self._live.update(self._table(), refresh=True)
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from infra.local.child import Command
@@ -10,6 +12,7 @@ from infra.local.probes import http_status, names_pid
 from infra.local.servers import log_of
 from infra.local.service import Service
 from infra.settings import Settings
+from infra.settings import settings as settings_of_this_process
 
 READY_FOLDER = "ready"
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104  -- compared with, never bound to
@@ -23,21 +26,38 @@ class Role:
     argv: tuple[str, ...]
     port_setting: str | None = None
     path: str = ""
+    module: str | None = None
+    """Where its code is, for a supervisor that loads it once; None for a program that is not the `sagapay` command."""
 
 
 def _cli(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "cli", name)
 
 
-BANK = Role("bank", _cli("bank"), "bank_port", "/livez")
+BANK = Role("bank", _cli("bank"), "bank_port", "/livez", module="bank_adapters.simulator.server")
 ROLES: tuple[Role, ...] = (
     BANK,
-    Role("worker", _cli("worker")),
-    Role("api", _cli("api"), "api_port", "/readyz"),
-    Role("relay", _cli("relay")),
-    Role("consumers", _cli("consumers")),
+    Role("worker", _cli("worker"), module="worker"),
+    Role("api", _cli("api"), "api_port", "/readyz", module="api.server"),
+    Role("relay", _cli("relay"), module="events.relay"),
+    Role("consumers", _cli("consumers"), module="events.consumers"),
 )
-PREPARE: tuple[str, ...] = _cli("prepare")
+PREPARE = Role("prepare", _cli("prepare"), module="commands.prepare")
+"""Runs once between the servers and the roles, and ends."""
+
+
+def command_of(role: Role, home: Path, environment: dict[str, str], preloaded: bool) -> Command:
+    """The role as a command; with `preloaded`, a copy of this process is enough to run it."""
+    program = partial(_run_loaded, role.name) if preloaded and role.module else None
+    return Command(role.name, role.argv, log_of(home, role.name), environment, preloaded=program)
+
+
+def _run_loaded(name: str) -> int:
+    """`sagapay NAME` in this process. Raises SystemExit as the command does."""
+    settings_of_this_process.cache_clear()
+    sys.argv = ["sagapay", name]
+    import_module("cli").main()
+    return 0
 
 
 def wanted_roles(settings: Settings, roles: tuple[Role, ...] = ROLES) -> tuple[Role, ...]:
@@ -62,7 +82,7 @@ def role_ports(settings: Settings, roles: tuple[Role, ...]) -> dict[str, int]:
     return {f"SAGAPAY_{name.upper()}": int(getattr(settings, name)) for name in names}
 
 
-def as_service(role: Role, home: Path, settings: Settings, environment: dict[str, str]) -> Service:
+def as_service(role: Role, home: Path, settings: Settings, command: Command) -> Service:
     """The role as a process for the supervisor."""
     ready_file = home / READY_FOLDER / role.name
 
@@ -71,7 +91,7 @@ def as_service(role: Role, home: Path, settings: Settings, environment: dict[str
         ready_file.unlink(missing_ok=True)
 
     return Service(
-        command=Command(role.name, role.argv, log_of(home, role.name), environment),
+        command=command,
         is_ready=_probe(role, ready_file, settings),
         before_start=before_start,
     )

@@ -23,6 +23,10 @@ class LocalSettings(BaseSettings):
         description="How children end with a killed supervisor: a parent-death signal (Linux only) or a "
         "watchdog process. auto: the signal on Linux, the watchdog elsewhere.",
     )
+    preload: bool = Field(
+        default=True,
+        description="Load the roles' code once in the supervisor and fork them (Linux); else each starts Python anew.",
+    )
     start_timeout_seconds: Seconds = Field(
         default=60, description="How long one process may take until it is ready for the first time."
     )

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from infra.local.child import Child, Command
-from infra.local.leftovers import MARK, end_leftovers
+from infra.local.leftovers import end_leftovers
 from infra.local.plan import Plan
-from infra.local.roles import as_service
+from infra.local.preload import preload
+from infra.local.roles import as_service, command_of
 from infra.local.servers import log_of
 from infra.local.stack import PROBE_INTERVAL_SECONDS, Stack, StartFailed
 from infra.local.state import Failure, Phase, ProcessState, StackState, exclusive, read_state
@@ -31,7 +32,7 @@ class Supervisor:
     def __init__(self, plan: Plan, report: Report) -> None:
         self._plan, self._report = plan, report
         self._state = StackState(supervisor_pid=os.getpid(), environment=plan.environment, addresses=plan.addresses())
-        self._watchdog = Watchdog() if plan.uses_watchdog else None
+        self._watchdog = Watchdog(log_of(plan.home, "watchdog")) if plan.uses_watchdog else None
         self._stack = Stack(self._watchdog, plan.local.start_timeout_seconds, self._publish)
 
     def run(self) -> int:
@@ -49,23 +50,33 @@ class Supervisor:
         return 1 if self._state.failure else 0
 
     def _start(self, wakeup: Wakeup) -> None:
-        self._enter("starting")
-        if busy := self._plan.busy_ports():
-            raise StartFailed("ports", "; ".join(busy), None)
-        self._stack.start(self._plan.servers.services)
-        self._until_ready(wakeup)
-        self._prepare(wakeup)
         plan = self._plan
-        self._stack.start(as_service(role, plan.home, plan.settings, plan.environment) for role in plan.roles)
+        self._enter("starting")
+        if busy := plan.busy_ports():
+            raise StartFailed("ports", "; ".join(busy), None)
+        self._stack.start(plan.servers.services)
+        loaded = plan.local.preload and self._preload(wakeup)
         self._until_ready(wakeup)
+        self._prepare(command_of(plan.prepare, plan.home, plan.environment, loaded), wakeup)
+        commands = {role: command_of(role, plan.home, plan.environment, loaded) for role in plan.roles}
+        self._stack.start(as_service(role, plan.home, plan.settings, commands[role]) for role in plan.roles)
+        self._until_ready(wakeup)
+
+    def _preload(self, wakeup: Wakeup) -> bool:
+        modules = [role.module for role in (self._plan.prepare, *self._plan.roles) if role.module]
+
+        def go_on() -> bool:
+            self._stack.tick()
+            return not wakeup.stop_wanted
+
+        return bool(modules) and preload(modules, self._plan.environment, go_on)
 
     def _until_ready(self, wakeup: Wakeup) -> None:
         if not self._stack.wait_ready(lambda: not wakeup.stop_wanted):
             raise NotWanted
 
-    def _prepare(self, wakeup: Wakeup) -> None:
-        log = log_of(self._plan.home, "prepare")
-        child = Child(Command("prepare", self._plan.prepare, log, self._plan.environment), self._watchdog)
+    def _prepare(self, command: Command, wakeup: Wakeup) -> None:
+        child = Child(command, self._watchdog)
         try:
             code = child.wait(self._plan.local.start_timeout_seconds, lambda: not wakeup.stop_wanted)
         finally:
@@ -73,7 +84,8 @@ class Supervisor:
         if wakeup.stop_wanted:
             raise NotWanted
         if code != 0:
-            raise StartFailed("prepare", "took too long" if code is None else f"ended with code {code}", log)
+            reason = "took too long" if code is None else f"ended with code {code}"
+            raise StartFailed(command.name, reason, command.log)
 
     def _stop(self) -> None:
         self._enter("stopping")
@@ -104,5 +116,4 @@ def supervise(plan: Plan, report: Report) -> int:
         end_leftovers(
             plan.home, [process.pid for process in before.processes.values() if process.pid] if before else []
         )
-        os.environ[MARK] = str(plan.home)
         return Supervisor(plan, report).run()

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from domain.errors import SettingsInvalid
-from infra.local.background import has_ended, in_background
+from infra.local.fork import Forked, fork_off
 from infra.local.plan import Plan, make_plan
 from infra.local.progress import Progress, print_addresses, print_failure
 from infra.local.roles import PREPARE, ROLES, Role
@@ -26,7 +26,7 @@ DOWN_SECONDS = 60.0
 ERASED = ("data", "logs", "ready")
 
 
-def run_foreground(roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = PREPARE) -> int:
+def run_foreground(roles: tuple[Role, ...] = ROLES, prepare: Role = PREPARE) -> int:
     """Run the platform until Ctrl-C or a signal. If one already runs, say where, and return 0."""
     console = Console()
     plan = _plan(console, roles, prepare)
@@ -51,7 +51,7 @@ def run_foreground(roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = P
         return _follow_running(console, plan.home, holder(plan.home) or 0)
 
 
-def start_detached(roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = PREPARE) -> int:
+def start_detached(roles: tuple[Role, ...] = ROLES, prepare: Role = PREPARE) -> int:
     """Start the platform in the background; return when it is ready (0), or say which process failed (1)."""
     console = Console()
     plan = _plan(console, roles, prepare)
@@ -60,13 +60,15 @@ def start_detached(roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = P
     _let_it_stop(plan.home)
     if running := holder(plan.home):
         return _follow_running(console, plan.home, running)
-    pid = in_background(lambda: supervise(plan, lambda _state: None), log_of(plan.home, "supervisor"))
+    log = log_of(plan.home, "supervisor")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    supervisor = Forked(fork_off(lambda: supervise(plan, lambda _state: None), log))
     try:
-        return _follow(console, plan.home, pid, lambda: not has_ended(pid))
+        return _follow(console, plan.home, supervisor.pid, lambda: supervisor.poll() is None)
     except KeyboardInterrupt:
         console.print("stopping again ...")
-        os.kill(pid, signal.SIGTERM)
-        os.waitpid(pid, 0)
+        supervisor.send_signal(signal.SIGTERM)
+        supervisor.wait()
         return 130
 
 
@@ -86,7 +88,7 @@ def stop(erase: bool = False) -> int:
     return 0
 
 
-def _plan(console: Console, roles: tuple[Role, ...] = ROLES, prepare: tuple[str, ...] = PREPARE) -> Plan | None:
+def _plan(console: Console, roles: tuple[Role, ...] = ROLES, prepare: Role = PREPARE) -> Plan | None:
     try:
         return make_plan(load_settings(), load_local_settings(), roles, prepare)
     except SettingsInvalid as error:

@@ -19,10 +19,15 @@ PATIENCE_SECONDS = 3.0
 class Watchdog:
     """The supervisor's end: one watchdog process, told of every child."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(__file__))], stdin=subprocess.PIPE, start_new_session=True
-        )
+    def __init__(self, log: Path | None = None) -> None:
+        with Path(log or os.devnull).open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(__file__))],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
         assert self._process.stdin
         self._pipe: IO[bytes] = self._process.stdin
 

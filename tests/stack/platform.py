@@ -18,7 +18,7 @@ from infra.settings import Settings, load_settings
 
 SAGAPAY = (sys.executable, "-m", "cli")
 REPOSITORY = Path(__file__).parents[2]
-COMMAND_SECONDS = 90.0
+COMMAND_SECONDS = 170.0
 RESTART_SECONDS = 40.0
 PORTS = (
     "SAGAPAY_LOCAL_POSTGRES_PORT",

@@ -15,7 +15,7 @@ ROLES = (
     Role("api", (*ROLE, "api"), "api_port", "/readyz"),
     Role("worker", (*ROLE, "worker")),
 )
-PREPARE = (*ROLE, "prepare")
+PREPARE = Role("prepare", (*ROLE, "prepare"))
 
 
 def main(words: list[str]) -> int:
