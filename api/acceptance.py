@@ -14,7 +14,7 @@ from api.metrics import PAYMENTS, REPLAYS
 from api.starting import PaymentStarter
 from api.views import TransactionView, view_of_request, view_of_transaction
 from domain.clock import Clock
-from domain.contracts.payments import IdempotencyRecord, PaymentRequest, PaymentResult, RetryPlan
+from domain.contracts.payments import IdempotencyRecord, PaymentRequest, PaymentResult
 from domain.contracts.workflows import payment_workflow_id
 from domain.errors import IdempotencyKeyReused, LedgerUnavailable, NotRecordedYet, Unavailable
 from domain.ids import BankAccountId, TransactionId, WalletId
@@ -50,15 +50,6 @@ class Accepted:
     replayed: bool
 
 
-def retry_plan(settings: Settings) -> RetryPlan:
-    """How patient a payment is with its bank."""
-    return RetryPlan(
-        quick_retry_seconds=settings.bank_quick_retry_seconds,
-        slow_retry_seconds=settings.bank_slow_retry_seconds,
-        settlement_poll_seconds=settings.settlement_poll_seconds,
-    )
-
-
 class Acceptance:
     """Accepts payments."""
 
@@ -66,7 +57,7 @@ class Acceptance:
         self, settings: Settings, ledger: LedgerService, shortcut: Shortcut, starter: PaymentStarter, clock: Clock
     ) -> None:
         self._timeout_seconds = settings.accept_timeout_seconds
-        self._plan = retry_plan(settings)
+        self._plan = settings.retry_plan()
         self._ledger = ledger
         self._shortcut = shortcut
         self._starter = starter

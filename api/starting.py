@@ -12,13 +12,7 @@ from temporalio.client import (
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
@@ -26,13 +20,8 @@ from api.temporal_link import TemporalLink
 from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, PaymentResult
 from domain.contracts.workflows import ACCEPTED_UPDATE, DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
 from domain.errors import NotRecordedYet, WorkflowsUnavailable
-from domain.search_attributes import BANK, CLIENT_ID, KIND, TRANSACTION_ID
 from domain.transactions import TransactionKind
-
-_TRANSACTION_ID: Final = SearchAttributeKey.for_keyword(TRANSACTION_ID)
-_CLIENT_ID: Final = SearchAttributeKey.for_keyword(CLIENT_ID)
-_KIND: Final = SearchAttributeKey.for_keyword(KIND)
-_BANK: Final = SearchAttributeKey.for_keyword(BANK)
+from infra.temporal import payment_attributes
 
 # A payment that ended without the answer (terminated, timed out, failed on a bug) may run again and resume.
 _REUSE: Final = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
@@ -82,7 +71,7 @@ class PaymentStarter:
             id_conflict_policy=_CONFLICT,
             request_eager_start=self._link.starts_eagerly,
             static_summary=_summary(request),
-            search_attributes=_attributes(request),
+            search_attributes=payment_attributes(request),
         )
         result: PaymentResult = await handle.result()
         return result
@@ -99,7 +88,7 @@ class PaymentStarter:
             id_reuse_policy=_REUSE,
             id_conflict_policy=_CONFLICT,
             static_summary=_summary(request),
-            search_attributes=_attributes(request),
+            search_attributes=payment_attributes(request),
         )
         try:
             # A closed workflow answers a known update id whatever it is asked: the fingerprint tells bodies apart.
@@ -124,14 +113,3 @@ async def _consume(start: WithStartWorkflowOperation[object, object]) -> None:
 
 def _summary(request: PaymentRequest) -> str:
     return f"{request.kind} {request.amount}"
-
-
-def _attributes(request: PaymentRequest) -> TypedSearchAttributes:
-    pairs = [
-        SearchAttributePair(_TRANSACTION_ID, str(request.transaction_id)),
-        SearchAttributePair(_CLIENT_ID, str(request.client_id)),
-        SearchAttributePair(_KIND, request.kind.value),
-    ]
-    if request.bank is not None:
-        pairs.append(SearchAttributePair(_BANK, request.bank))
-    return TypedSearchAttributes(pairs)
