@@ -7,6 +7,7 @@ worker from here too, so that transfers start eagerly in its own process.
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Final
 
 import structlog
@@ -40,6 +41,9 @@ WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
         "domain", "workflows", "pydantic", "pydantic_core", "uuid_utils"
     )
 )
+BUILD_ID: Final = f"sagapay-{version('sagapay')}"
+"""Without one the SDK compiles the source of every loaded module for a digest: seconds at each start."""
+
 _GRACE: Final = timedelta(seconds=10)
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +59,7 @@ def build_transfer_worker(client: Client, ledger: LedgerService, settings: Setti
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
         max_concurrent_local_activities=settings.worker_max_concurrent,
         graceful_shutdown_timeout=_GRACE,
+        build_id=BUILD_ID,
     )
 
 
@@ -77,6 +82,7 @@ def build_workers(
         max_concurrent_activities=settings.worker_max_concurrent,
         max_concurrent_local_activities=settings.worker_max_concurrent,
         graceful_shutdown_timeout=_GRACE,
+        build_id=BUILD_ID,
     )
     operations = Worker(
         client,
@@ -85,6 +91,7 @@ def build_workers(
         activities=[SweepActivities(ledger, client, settings).sweep_orphans],
         workflow_runner=WORKFLOW_RUNNER,
         graceful_shutdown_timeout=_GRACE,
+        build_id=BUILD_ID,
     )
     bank_activities = BankActivities(banks, directory)
     bank_workers = [
@@ -95,6 +102,7 @@ def build_workers(
             max_concurrent_activities=settings.worker_max_concurrent,
             disable_eager_activity_execution=True,
             graceful_shutdown_timeout=_GRACE,
+            build_id=BUILD_ID,
         )
         for bank in banks
     ]
