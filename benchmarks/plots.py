@@ -52,7 +52,7 @@ def _rates(found: Findings) -> Picture:
     for kind in found.rates:
         trials = [t for t in found.trials if t.plan.kind is kind and t.plan.rate and t.plan.arrivals == "even"]
         for kept_up, marker in ((True, "o"), (False, "x")):
-            asked = [t.plan.rate for t in trials if t.kept_up is kept_up]
+            asked = [t.plan.rate or 0 for t in trials if t.kept_up is kept_up]
             done = [t.completed_per_second for t in trials if t.kept_up is kept_up]
             axes.scatter(asked, done, marker=marker, color=COLORS[kind], s=26, label=f"{kind}" if kept_up else None)
     limit = max((t.plan.rate or 0 for t in found.trials), default=1)

@@ -76,8 +76,8 @@ def circumstances(found: Findings, quick: bool) -> str:
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {'quick' if quick else 'full'} mode, at commit "
         f"`{commit.stdout.strip() or 'unknown'}`, on {os.cpu_count()} cores ({_processor()}), {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}. Everything shares these cores: servers, roles, peer "
-        f"and the load generator, which took up to {load:.0%} of one. Latencies are of these many requests: {samples}."
+        f"{platform.release()}, Python {platform.python_version()}. Everything shares these cores: servers, roles, "
+        f"peer and the load generator, which took up to {load:.0%} of one. Latencies are of: {samples}."
     )
 
 

@@ -1,7 +1,9 @@
 """Where it is measured: a platform of the benchmark's own, started by the real command, and the bare peer beside it."""
 
 import asyncio
+import io
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,10 +16,12 @@ from typing import Final
 
 import orjson
 import psycopg
+from rich.console import Console
 
 from bank_adapters.simulator.client import BankAdmin
 from benchmarks.load import Account
 from commands.demo.client import AppClient, PaymentView
+from commands.verify import verify_all
 from infra.local.child import Child, Command
 from infra.local.probes import free_ports, http_status
 from tests.stack.platform import REPOSITORY, Platform, until
@@ -25,6 +29,7 @@ from tests.stack.platform import REPOSITORY, Platform, until
 AT_ONCE: Final = 6
 OPENING_BALANCE: Final = 10**9
 FIRST_DEPOSIT: Final = 10**8
+START_SECONDS: Final = 120.0
 GRACE_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 30.0
 
@@ -55,9 +60,10 @@ class Site:
                 time.sleep(0.1)
 
     def verify(self) -> tuple[bool, str]:
-        """Whether `sagapay verify` finds not a cent off, over all records and the bank's books; and what it says."""
-        result = self.platform.run("verify")
-        return result.returncode == 0, result.stdout
+        """Whether `sagapay verify` finds every invariant and the bank's books to hold, and what it says."""
+        said = Console(file=io.StringIO(), record=True, width=120)
+        clean = asyncio.run(verify_all(self.platform.settings, said))
+        return clean, said.export_text()
 
 
 def up_command() -> list[str]:
@@ -85,7 +91,9 @@ def running_site(people: int) -> Iterator[Site]:
             yield Site(platform, bare_url, asyncio.run(_settle(platform, people)), up_seconds)
     finally:
         if platform.runs():
-            platform.down()
+            platform.kill("supervisor", signal.SIGTERM)
+            until("the platform has stopped", lambda: not platform.runs())
+        platform.untie()
         shutil.rmtree(home)
 
 
@@ -100,7 +108,7 @@ def _bare(platform: Platform) -> Iterator[str]:
         Child(Command("bare-worker", [*module, "worker"], logs / "bare-worker.log", environment)),
     ]
     try:
-        until("the bare peer is ready", lambda: http_status(port, "/readyz") == 200)
+        until("the bare peer is ready", lambda: http_status(port, "/readyz") == 200, START_SECONDS)
         yield f"http://127.0.0.1:{port}"
     finally:
         for child in children:
