@@ -4,6 +4,7 @@ A role is apart from another by settings only. Where a server's address is not s
 an embedded one and sets it. docs/reference/settings.md is the table of these fields; a test keeps the two equal.
 """
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
@@ -13,8 +14,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.contracts.payments import RetryPlan
 from domain.errors import SettingsInvalid
+from domain.money import CURRENCIES
 
 MAX_SHARDS = 256
+_PASSWORD = re.compile(r"(?<=:)[^@/]+(?=@)")
 
 
 def _postgres_url(url: str) -> str:
@@ -35,11 +38,25 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _address(text: str) -> str:
+    if not re.fullmatch(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
+        raise ValueError("wants HOST:PORT")
+    return text
+
+
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("wants an ISO 4217 currency in use, e.g. USD")
+    return code
+
+
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Address = Annotated[str, AfterValidator(_address)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -58,7 +75,7 @@ class Settings(BaseSettings):
         description="The same databases as the role that owns the tables; only migrations use it.",
     )
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:16379/0", description="The cache.")
-    temporal_address: str = Field(default="127.0.0.1:7233", description="HOST:PORT of Temporal's frontend.")
+    temporal_address: Address = Field(default="127.0.0.1:7233", description="HOST:PORT of Temporal's frontend.")
     temporal_namespace: str = Field(default="default", description="Temporal's namespace.")
     temporal_ui_url: HttpUrl = Field(default="http://127.0.0.1:8233", description="Where operators look.")
     kafka_bootstrap: str | None = Field(
@@ -86,7 +103,7 @@ class Settings(BaseSettings):
     database_timeout_seconds: Seconds = Field(default=10, description="Longest statement of the application.")
 
     # -- payments --------------------------------------------------------------------------------
-    home_currency: str = Field(default="USD", pattern="^[A-Z]{3}$", description="Currency of a new wallet.")
+    home_currency: Currency = Field(default="USD", description="Currency of a new wallet.")
     accept_timeout_seconds: Seconds = Field(
         default=5, description="How long a POST waits for its payment to be recorded before it says 503."
     )
@@ -135,7 +152,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _one_shard_so_far(self) -> Self:
         if len(self.shard_urls) != 1 or len(self.migration_urls) != 1:
-            raise ValueError("shard_urls and migration_urls want exactly one database each in this version")
+            raise ValueError(
+                "SAGAPAY_SHARD_URLS and SAGAPAY_MIGRATION_URLS want exactly one database each in this version"
+            )
         return self
 
 
@@ -145,7 +164,8 @@ def _explain(error: ValidationError) -> str:
         field = "_".join(str(part) for part in problem["loc"] if isinstance(part, str))
         message = problem["msg"].removeprefix("Value error, ")
         name = f"SAGAPAY_{field.upper()}" if field else "SAGAPAY_…"
-        lines.append(f"{name}: {message} (got {problem['input']!r})" if field else message)
+        got = _PASSWORD.sub("…", repr(problem["input"]))
+        lines.append(f"{name}: {message} (got {got})" if field else message)
     return "; ".join(lines)
 
 
