@@ -1,0 +1,134 @@
+"""The table of what steps do, walked along every path a payment can take."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from domain.transactions import Step, TransactionKind, TransactionStatus, move
+from ledger import rules
+from ledger.rules import RULES, HoldChange, Role
+
+Path = tuple[Step, ...]
+
+
+def _next_steps(path: Path) -> list[Step]:
+    """Which steps the table allows after those of `path`, as the writer reads it."""
+    last = RULES[path[-1]]
+    return [
+        step
+        for step, rule in RULES.items()
+        if rule.kind is last.kind
+        and not rule.first
+        and step not in path
+        and rule.after in path
+        and rule.not_after not in path
+        and not last.then.final
+    ]
+
+
+def _whole_paths(path: Path) -> Iterator[Path]:
+    following = _next_steps(path)
+    if not following:
+        yield path
+    for step in following:
+        yield from _whole_paths((*path, step))
+
+
+FIRST = {rule.kind: step for step, rule in RULES.items() if rule.first}
+PATHS = [path for step in FIRST.values() for path in _whole_paths((step,))]
+
+
+def _moved(path: Path) -> Counter[Role]:
+    """Debits less credits by role, in amounts of the payment; zero is left out."""
+    moved: Counter[Role] = Counter()
+    for step in path:
+        rule = RULES[step]
+        if rule.debit and rule.credit:
+            moved[rule.debit] += 1
+            moved[rule.credit] -= 1
+    return Counter({role: amount for role, amount in moved.items() if amount})
+
+
+def test_every_step_has_a_rule_and_every_kind_one_first_step() -> None:
+    assert set(RULES) == set(Step)
+    assert set(FIRST) == set(TransactionKind)
+    assert sum(rule.first for rule in RULES.values()) == len(TransactionKind)
+
+
+def test_the_paths_are_those_of_the_design() -> None:
+    assert set(PATHS) == {
+        (Step.SETTLE_TRANSFER,),
+        (Step.RECORD_DEPOSIT, Step.CREDIT_DEPOSIT, Step.SETTLE_DEPOSIT),
+        (Step.RECORD_DEPOSIT, Step.FAIL_DEPOSIT),
+        (Step.HOLD_WITHDRAWAL, Step.CAPTURE_WITHDRAWAL, Step.SETTLE_WITHDRAWAL),
+        (Step.HOLD_WITHDRAWAL, Step.RELEASE_WITHDRAWAL),
+    }
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_path_ends_and_moves_its_status_legally(path: Path) -> None:
+    status = TransactionStatus.PENDING
+    for step in path:
+        assert not status.final
+        status = move(status, RULES[step].then)
+    assert status.final
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_money_ends_where_it_was_sent_or_stays(path: Path) -> None:
+    rule = RULES[path[-1]]
+    expected: dict[Role, int] = {}
+    if rule.then is TransactionStatus.SUCCEEDED:
+        expected = {
+            TransactionKind.TRANSFER: {Role.SOURCE: 1, Role.DESTINATION: -1},
+            TransactionKind.DEPOSIT: {Role.SETTLEMENT: 1, Role.DESTINATION: -1},
+            TransactionKind.WITHDRAWAL: {Role.SOURCE: 1, Role.SETTLEMENT: -1},
+        }[rule.kind]
+    assert _moved(path) == Counter(expected)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_hold_is_placed_once_and_ended_once(path: Path) -> None:
+    changes = [RULES[step].hold for step in path if RULES[step].hold]
+    assert changes in ([], [HoldChange.PLACE, HoldChange.CAPTURE], [HoldChange.PLACE, HoldChange.RELEASE])
+    assert bool(changes) is (RULES[path[0]].kind is TransactionKind.WITHDRAWAL)
+
+
+@pytest.mark.parametrize("step", Step)
+def test_a_posting_has_two_sides_and_they_differ(step: Step) -> None:
+    rule = RULES[step]
+    assert (rule.debit is None) is (rule.credit is None)
+    assert rule.debit is None or rule.debit is not rule.credit
+    assert {rule.debit, rule.credit} - {None} <= set(rule.roles)
+
+
+@pytest.mark.parametrize("step", Step)
+def test_excluding_is_mutual_and_order_stays_within_a_kind(step: Step) -> None:
+    rule = RULES[step]
+    assert rule.first is (rule.after is None)
+    if rule.after is not None:
+        assert RULES[rule.after].kind is rule.kind
+    if rule.not_after is not None:
+        assert RULES[rule.not_after].not_after is step
+
+
+HOLD_WORDS = {
+    None: "",
+    HoldChange.PLACE: "placed on the source wallet",
+    HoldChange.CAPTURE: "captured",
+    HoldChange.RELEASE: "released",
+}
+
+
+@pytest.mark.parametrize("step", Step)
+def test_the_page_says_what_the_code_does(step: Step) -> None:
+    rule = RULES[step]
+    (row,) = [line for line in (rules.__doc__ or "").splitlines() if line.startswith(f"| {step} ")]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        step,
+        (rule.debit or "").replace("_", " "),
+        (rule.credit or "").replace("_", " "),
+        HOLD_WORDS[rule.hold],
+        rule.then,
+    ]
