@@ -8,12 +8,18 @@ import typer
 from rich.console import Console
 
 from domain.errors import SagapayError
-from infra.settings import settings
+from infra.settings import Settings, settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Sagapay: money moves, durably.")
 keys = typer.Typer(no_args_is_help=True, help="Clients and their API keys.")
 app.add_typer(keys, name="keys")
 _console = Console()
+
+
+def _joined() -> Settings:
+    from infra.local.joining import joined_settings
+
+    return joined_settings()
 
 
 @app.command(rich_help_panel="The whole platform")
@@ -39,7 +45,7 @@ def demo() -> None:
     """Watch a dozen users move money through the REST API of the running platform."""
     from commands.demo.story import tell
 
-    raise typer.Exit(asyncio.run(tell(settings(), _console)))
+    raise typer.Exit(asyncio.run(tell(_joined(), _console)))
 
 
 @app.command(rich_help_panel="Operators")
@@ -49,7 +55,7 @@ def verify(
     """Recompute every invariant; exit 1 on the first cent that is off."""
     from commands.verify import verify_all
 
-    raise typer.Exit(0 if asyncio.run(verify_all(settings(), _console, ask_banks=banks)) else 1)
+    raise typer.Exit(0 if asyncio.run(verify_all(_joined(), _console, ask_banks=banks)) else 1)
 
 
 @app.command(rich_help_panel="Operators")
@@ -107,7 +113,7 @@ def create_client(name: str) -> None:
     """Add a client, which owns users; prints its id."""
     from commands import keys as commands
 
-    asyncio.run(commands.create_client(settings(), _console, name))
+    asyncio.run(commands.create_client(_joined(), _console, name))
 
 
 @keys.command("create")
@@ -118,7 +124,7 @@ def create_key(client_id: str, scope: str = "app", name: str = "") -> None:
 
     if scope not in tuple(Scope):
         raise typer.BadParameter(f"wants one of {', '.join(Scope)}", param_hint="--scope")
-    asyncio.run(commands.create_key(settings(), _console, client_id, Scope(scope), name or scope))
+    asyncio.run(commands.create_key(_joined(), _console, client_id, Scope(scope), name or scope))
 
 
 @keys.command("list")
@@ -126,7 +132,7 @@ def list_keys() -> None:
     """Show all clients and keys."""
     from commands import keys as commands
 
-    asyncio.run(commands.list_keys(settings(), _console))
+    asyncio.run(commands.list_keys(_joined(), _console))
 
 
 @keys.command("revoke")
@@ -134,7 +140,7 @@ def revoke_key(key_id: str) -> None:
     """Revoke a key by the id that `list` shows."""
     from commands import keys as commands
 
-    asyncio.run(commands.revoke_key(settings(), _console, key_id))
+    asyncio.run(commands.revoke_key(_joined(), _console, key_id))
 
 
 def main() -> None:
