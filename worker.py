@@ -4,7 +4,7 @@ One process polls every queue: transfers, payments, operations, and one queue pe
 worker from here too, so that transfers start eagerly in its own process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from importlib.metadata import version
@@ -41,6 +41,13 @@ WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
         "domain", "workflows", "pydantic", "pydantic_core", "uuid_utils"
     )
 )
+WORKFLOWS: Final[Mapping[str, Sequence[type]]] = {
+    TRANSFER_QUEUE: (TransferWorkflow,),
+    PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow),
+    OPERATIONS_QUEUE: (SweepWorkflow,),
+}
+"""What runs on which queue. Recorded histories are replayed against all of them, in the runner above."""
+
 BUILD_ID: Final = f"sagapay-{version('sagapay')}"
 """Without one the SDK compiles the source of every loaded module for a digest: seconds at each start."""
 
@@ -53,7 +60,7 @@ def build_transfer_worker(client: Client, ledger: LedgerService, settings: Setti
     return Worker(
         client,
         task_queue=TRANSFER_QUEUE,
-        workflows=[TransferWorkflow],
+        workflows=WORKFLOWS[TRANSFER_QUEUE],
         activities=LedgerActivities(ledger).for_transfers(),
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
@@ -75,7 +82,7 @@ def build_workers(
     payments = Worker(
         client,
         task_queue=PAYMENT_QUEUE,
-        workflows=[DepositWorkflow, WithdrawalWorkflow],
+        workflows=WORKFLOWS[PAYMENT_QUEUE],
         activities=ledger_activities.all(),
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
@@ -87,13 +94,13 @@ def build_workers(
     operations = Worker(
         client,
         task_queue=OPERATIONS_QUEUE,
-        workflows=[SweepWorkflow],
+        workflows=WORKFLOWS[OPERATIONS_QUEUE],
         activities=[SweepActivities(ledger, client, settings).sweep_orphans],
         workflow_runner=WORKFLOW_RUNNER,
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
-    bank_activities = BankActivities(banks, directory)
+    bank_activities = BankActivities(banks, directory, ledger)
     bank_workers = [
         Worker(
             client,

@@ -2,10 +2,16 @@
 
 A certain answer (also a refusal) is returned. Doubt is raised and retried, and a later attempt asks the bank by our
 reference before it tells it anything again: a bank that paid and then timed out is found, never paid twice.
+
+An attempt may outlive its workflow's interest in it (its process slept, an operator terminated or reset the workflow).
+So it sends within one visibility window of its start or not at all, and "never seen" is certain after two.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from temporalio import activity
 
@@ -13,57 +19,102 @@ from activities.failures import as_failures
 from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruction
 from domain.contracts.activities import LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
 from domain.contracts.banks import BankCommand, BankReply, BankState
-from domain.errors import BankUnknown, LedgerRejected
+from domain.errors import BankUnavailable, BankUnknown, LedgerRejected
 from domain.money import Money
 from ledger.directory import Directory
+from ledger.service import LedgerService
+
+_HEARTBEAT_SECONDS: Final = 2.0
 
 
 class BankActivities:
-    """Calls to `banks`. The secret of a bank account comes from the directory, never from a history."""
+    """Calls to `banks`. The secret of a bank account comes from the directory, never from a history.
 
-    def __init__(self, banks: Mapping[str, BankAdapter], directory: Directory) -> None:
+    The ledger is asked whether the payment is still open: a workflow that an operator has reset does not know.
+    """
+
+    def __init__(self, banks: Mapping[str, BankAdapter], directory: Directory, ledger: LedgerService) -> None:
         self._banks = banks
         self._directory = directory
+        self._ledger = ledger
 
     @activity.defn(name=PULL_FROM_BANK)
     async def pull_from_bank(self, command: BankCommand) -> BankReply:
         """Take the amount from the user's bank account. Retryable: bank_unavailable, bank_unknown."""
         with as_failures():
-            return await self._send(command, self._banks[command.bank].pull)
+            async with _heartbeats():
+                return await self._send(command, self._banks[command.bank], self._banks[command.bank].pull)
 
     @activity.defn(name=PUSH_TO_BANK)
     async def push_to_bank(self, command: BankCommand) -> BankReply:
         """Pay the amount to the user's bank account. Retryable: bank_unavailable, bank_unknown."""
         with as_failures():
-            return await self._send(command, self._banks[command.bank].push)
+            async with _heartbeats():
+                return await self._send(command, self._banks[command.bank], self._banks[command.bank].push)
 
     @activity.defn(name=LOOK_UP_AT_BANK)
     async def look_up_at_bank(self, command: BankCommand) -> BankReply:
         """What the bank did with the reference. Not seen inside its visibility window is `bank_unknown`."""
         with as_failures():
             bank = self._banks[command.bank]
-            answer = await bank.look_up(command.reference)
+            async with _heartbeats():
+                answer = await bank.look_up(command.reference)
             if isinstance(answer, BankPayment):
                 return _reply(answer, command.amount)
-            window = timedelta(seconds=bank.capabilities.visibility_window_seconds)
-            if command.last_sent_at is not None and datetime.now(UTC) < command.last_sent_at + window:
+            if command.last_sent_at is not None and datetime.now(UTC) < command.last_sent_at + 2 * _window(bank):
                 raise BankUnknown(f"{command.bank} has not seen {command.reference} yet; it may still turn up.")
             return BankReply(state=BankState.NOT_SEEN)
 
     async def _send(
-        self, command: BankCommand, send: Callable[[PaymentInstruction], Awaitable[BankPayment]]
+        self, command: BankCommand, bank: BankAdapter, send: Callable[[PaymentInstruction], Awaitable[BankPayment]]
     ) -> BankReply:
-        if command.ask_first or activity.info().attempt > 1:
-            known = await self._banks[command.bank].look_up(command.reference)
+        finished = await self._is_finished(command)
+        if command.ask_first or finished or activity.info().attempt > 1:
+            known = await bank.look_up(command.reference)
             if not isinstance(known, NotSeen):
                 return _reply(known, command.amount)
+        if finished:
+            return BankReply(state=BankState.NOT_SEEN)
         account = await self._directory.bank_account(command.bank_account_id)
         if account is None:
             raise LedgerRejected(f"there is no bank account {command.bank_account_id}")
+        not_after = activity.info().started_time + _window(bank)
+        if datetime.now(UTC) > not_after:
+            raise BankUnavailable("This attempt was held up for too long to send anything; the next one does.")
         instruction = PaymentInstruction(
-            reference=command.reference, account_token=account.account_token, amount=command.amount, memo=command.memo
+            reference=command.reference,
+            account_token=account.account_token,
+            amount=command.amount,
+            memo=command.memo,
+            not_after=not_after,
         )
         return _reply(await send(instruction), command.amount)
+
+    async def _is_finished(self, command: BankCommand) -> bool:
+        transaction = await self._ledger.transaction(command.transaction_id)
+        if transaction is None:
+            raise LedgerRejected(f"{command.transaction_id} is not recorded")
+        return transaction.status.final
+
+
+def _window(bank: BankAdapter) -> timedelta:
+    return timedelta(seconds=bank.capabilities.visibility_window_seconds)
+
+
+@asynccontextmanager
+async def _heartbeats() -> AsyncIterator[None]:
+    """Lets the server notice a worker that was killed, and the activity hear of a pause or reset."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            activity.heartbeat()
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 def _reply(payment: BankPayment, asked: Money) -> BankReply:

@@ -81,12 +81,15 @@ class PaymentInstruction:
     """Move `amount` from (pull) or to (push) the account behind `account_token`.
 
     The bank is idempotent by `reference`, which is ours: `{transaction_id}:{step}`, 1 to 128 of A-Z a-z 0-9 _ . : -
+    The request counts as sent at `not_after` at the latest: the visibility window ends that much later, even if this
+    process slept in between. A bank that can be told so drops what comes later.
     """
 
     reference: str
     account_token: str
     amount: Money
     memo: str | None = None
+    not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

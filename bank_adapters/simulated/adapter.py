@@ -128,7 +128,10 @@ class SimulatedBank:
             "currency": instruction.amount.currency,
             "memo": instruction.memo,
         }
-        valid_until = (datetime.now(UTC) + self._lifetime).isoformat()
+        sent_at = datetime.now(UTC)
+        if instruction.not_after is not None:
+            sent_at = min(sent_at, instruction.not_after)
+        valid_until = (sent_at + self._lifetime).isoformat()
         response = await self._post(path, body, {VALID_UNTIL_HEADER: valid_until})
         _expect_success(response)
         payment = read_payment(response)

@@ -22,7 +22,7 @@ class BankCommand:
     """Pull from, push to, or ask about a bank account. `reference` is ours; the bank is idempotent by it.
 
     With `ask_first` an earlier run may have sent it, so the bank is asked before it is told again. A look-up answers
-    NOT_SEEN only when the bank's visibility window has passed since `last_sent_at`.
+    NOT_SEEN only when nothing that was under way at `last_sent_at` can still turn up.
     """
 
     transaction_id: TransactionId
