@@ -16,20 +16,26 @@ with workflow.unsafe.imports_passed_through():
     from workflows.payment import Payment
 
 _QUICK: Final = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.5)
-_ATTEMPT: Final = timedelta(seconds=30)
+_ATTEMPT: Final = timedelta(seconds=60)
+_HEARTBEAT: Final = timedelta(seconds=10)
+"""A worker that was killed at a bank call is noticed after this long."""
 _SLOWEST_POLL: Final = timedelta(hours=1)
+_PAID: Final = (BankState.ACCEPTED, BankState.SETTLED)
+
+CONTRADICTION: Final = "bank_contradicts_itself"
+"""Attention's reason where a bank takes back that it has accepted a payment."""
 
 
 class BankPayment(Payment):
     """A payment with a bank at its other end.
 
-    `sent` says that a request may have reached the bank in this run or an earlier one. From then on only the bank's
-    certain answer ends the payment: a time-out is not a failure.
+    Only the bank's certain answer ends it: a time-out is not a failure. That nothing was sent is never concluded from
+    this run alone, for an operator may have reset it to before an earlier run's request; the bank is asked instead.
     """
 
     def __init__(self, request: PaymentRequest) -> None:
         super().__init__(request)
-        self.sent = False
+        self._asking = False
         self._answer: BankReply | None = None
 
     def why_not_cancel(self) -> str | None:
@@ -38,32 +44,35 @@ class BankPayment(Payment):
             return "The payment is finished."
         if self._answer is not None:
             return f"The bank has already {self._answer.state} it."
-        if self.sent and self.attention is None:
+        if self._asking and self.attention is None:
             return "The bank may already have it; it has not answered yet."
         return None
 
     async def ask_bank(self, activity: str) -> BankReply:
         """Send `activity` until the bank's answer is certain, or the payment is cancelled and the bank never got it."""
+        answer = await self._send(activity)
+        await self.unpark(TransactionStatus.PROCESSING)
+        return answer
+
+    async def _send(self, activity: str) -> BankReply:
         assert self.first is not None
-        earlier_run = self.sent = self.first.replayed
+        ask_first = self.first.replayed
         while not self.cancel_requested:
-            self.sent = True
+            self._asking = True
             try:
-                return await self._certain(activity, self._command(ask_first=earlier_run))
+                return await self._certain(activity, self._command(ask_first=ask_first))
             except ActivityError as error:
                 if not self.cancel_requested:
                     await self.park(activity, error)
-            earlier_run = True
-        if not self.sent:
-            return BankReply(state=BankState.NOT_SEEN)
-        return await self.look_up()
+            ask_first = True
+        self.quiet_since = self.quiet_since or workflow.now()
+        return await self.look_up(self.quiet_since)
 
-    async def look_up(self) -> BankReply:
-        """Ask by reference until the answer is certain. NOT_SEEN comes only after the bank's visibility window."""
-        asked_at = workflow.now()
+    async def look_up(self, quiet_since: datetime) -> BankReply:
+        """Ask by reference until the answer is certain. NOT_SEEN comes only long enough after the last request."""
         while True:
             try:
-                return await self._certain(LOOK_UP_AT_BANK, self._command(last_sent_at=asked_at))
+                return await self._certain(LOOK_UP_AT_BANK, self._command(last_sent_at=quiet_since))
             except ActivityError as error:
                 await self.park(LOOK_UP_AT_BANK, error)
 
@@ -72,12 +81,15 @@ class BankPayment(Payment):
         pause = timedelta(seconds=self.request.plan.settlement_poll_seconds)
         while answer.state is not BankState.SETTLED:
             await workflow.sleep(pause, summary="until the bank has settled")
+            await self.start_over_if_long()
             pause = min(pause * 2, _SLOWEST_POLL)
-            answer = await self.look_up()
-            if answer.state not in (BankState.ACCEPTED, BankState.SETTLED):
+            answer = await self.look_up(workflow.now())
+            if answer.state in _PAID:
+                await self.unpark(TransactionStatus.PROCESSING)
+            else:
                 # A bank that takes back its word is for a person to talk to; the money stays in clearing.
                 message = f"The bank had accepted the payment and now says {answer.state}."
-                await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type="bank_contradicts_itself"))
+                await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type=CONTRADICTION))
 
     async def _certain(self, activity: str, command: BankCommand) -> BankReply:
         reply: BankReply = await workflow.execute_activity(
@@ -86,13 +98,13 @@ class BankPayment(Payment):
             result_type=BankReply,
             task_queue=bank_queue(command.bank),
             start_to_close_timeout=_ATTEMPT,
+            heartbeat_timeout=_HEARTBEAT,
             schedule_to_close_timeout=timedelta(seconds=self.request.plan.quick_retry_seconds),
             retry_policy=_QUICK,
             summary=f"{activity} {command.amount}",
         )
-        if reply.state in (BankState.ACCEPTED, BankState.SETTLED):
+        if reply.state in _PAID:
             self._answer = reply
-        await self.unpark(TransactionStatus.PROCESSING)
         return reply
 
     def _command(self, *, ask_first: bool = False, last_sent_at: datetime | None = None) -> BankCommand:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -9,12 +10,14 @@ from typing import Final
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import TimeoutError as TimedOut
 
 with workflow.unsafe.imports_passed_through():
     from domain.contracts.activities import NOTE_ATTENTION
     from domain.contracts.payments import (
         Attention,
         AttentionNote,
+        CarriedOver,
         Failure,
         PaymentRequest,
         PaymentResult,
@@ -35,6 +38,9 @@ with workflow.unsafe.imports_passed_through():
 
 LOCAL_PATIENCE: Final = timedelta(seconds=3)
 """A ledger write that has not gone through by then goes on as a regular activity, where operators see it."""
+
+TIMED_OUT: Final = "timed_out"
+"""Attention's reason where no attempt has come back at all, e.g. because no worker serves the bank."""
 
 _LOCAL_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=1))
 _LEDGER_RETRIES: Final = RetryPolicy(
@@ -58,8 +64,10 @@ class Payment:
     def __init__(self, request: PaymentRequest) -> None:
         self.request = request
         self.first: StepResult | None = None
-        self.cancel_requested = False
-        self.attention: Attention | None = None
+        before = request.carried_over or CarriedOver()
+        self.cancel_requested = before.cancel_requested
+        self.quiet_since = before.quiet_since
+        self.attention = before.attention
         self._woken = False
 
     # -- what others may ask ---------------------------------------------------------------------
@@ -111,6 +119,8 @@ class Payment:
         if result.transaction_id != self.request.transaction_id:
             workflow.upsert_search_attributes([attributes.TRANSACTION_ID.value_set(result.transaction_id)])
         self.first = result
+        if self.attention is not None:
+            workflow.set_current_details(parked_details(self.request, result, self.attention))
         return result
 
     async def step(self, step: Step, failure: Failure | None = None) -> StepResult:
@@ -155,16 +165,19 @@ class Payment:
 
     async def park(self, step: str, error: BaseException) -> None:
         """Say what is wrong, then wait for an operator's `retry` or `cancel`, or until it is time to try again."""
-        cause = error.cause if isinstance(error, ActivityError) and error.cause else error
-        reason = (cause.type if isinstance(cause, ApplicationError) else None) or type(cause).__name__
+        reason, detail = _why(error)
+        next_try = workflow.now() + timedelta(seconds=self.request.plan.slow_retry_seconds)
         since = self.attention.since if self.attention else workflow.now()
-        await self._attend(Attention(step=step, reason=reason, since=since, detail=str(cause)))
+        await self._attend(Attention(step=step, reason=reason, since=since, detail=detail))
+        patience = next_try - workflow.now()
+        if not self._woken and patience > timedelta():
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._woken, timeout=patience, timeout_summary="next try by itself"
+                )
+        # Consumed only here: a command that came during the last try, or while attention was noted, brings another.
         self._woken = False
-        patience = timedelta(seconds=self.request.plan.slow_retry_seconds)
-        try:
-            await workflow.wait_condition(lambda: self._woken, timeout=patience, timeout_summary="next try by itself")
-        except TimeoutError:
-            self._start_over_if_long()
+        await self.start_over_if_long()
 
     async def unpark(self, status: TransactionStatus) -> None:
         """The step went through: attention is over. A final status has cleared it in the ledger already."""
@@ -173,7 +186,7 @@ class Payment:
 
     async def _attend(self, attention: Attention | None, *, note: bool = True) -> None:
         assert self.first is not None
-        changed = (self.attention and self.attention.reason) != (attention and attention.reason)
+        changed = _essence(self.attention) != _essence(attention)
         self.attention = attention
         workflow.set_current_details(parked_details(self.request, self.first, attention))
         if not changed:
@@ -203,12 +216,22 @@ class Payment:
                 summary="show it at the transaction",
             )
 
-    def _start_over_if_long(self) -> None:
-        if workflow.info().is_continue_as_new_suggested():
-            assert self.first is not None
-            # What the sweeper would make of the transaction: the recorded id, and no key to claim again.
-            resumed = replace(self.request, transaction_id=self.first.transaction_id, idempotency=None)
-            workflow.continue_as_new(resumed)
+    async def start_over_if_long(self) -> None:
+        """Go on in a new run where the history has grown long: the same steps, the same keys."""
+        if not workflow.info().is_continue_as_new_suggested():
+            return
+        assert self.first is not None
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        # What the sweeper would make of the transaction (the recorded id, no key to claim again), and what people said.
+        resumed = replace(
+            self.request,
+            transaction_id=self.first.transaction_id,
+            idempotency=None,
+            carried_over=CarriedOver(
+                cancel_requested=self.cancel_requested, quiet_since=self.quiet_since, attention=self.attention
+            ),
+        )
+        workflow.continue_as_new(resumed)
 
     # -- the run ---------------------------------------------------------------------------------
 
@@ -219,7 +242,7 @@ class Payment:
             try:
                 return await asyncio.shield(running)
             except asyncio.CancelledError:
-                if running.done():
+                if running.cancelled():
                     raise
                 self.cancel_requested = self._woken = True
 
@@ -238,6 +261,21 @@ class Payment:
             replayed=self.first.replayed,
             fingerprint=self.first.fingerprint,
         )
+
+
+def _why(error: BaseException) -> tuple[str, str]:
+    """A stable reason and a sentence, from the first failure in the chain that has a code."""
+    cause = error.cause if isinstance(error, ActivityError) and error.cause else error
+    named: BaseException | None = cause
+    while named is not None and not (isinstance(named, ApplicationError) and named.type):
+        named = named.__cause__
+    if isinstance(named, ApplicationError) and named.type:
+        return named.type, named.message
+    return (TIMED_OUT if isinstance(cause, TimedOut) else type(cause).__name__), str(cause)
+
+
+def _essence(attention: Attention | None) -> tuple[str, str] | None:
+    return (attention.step, attention.reason) if attention else None
 
 
 def _refused(code: str, reason: str) -> ApplicationError:

@@ -36,6 +36,28 @@ class RetryPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """A payment cannot go on by itself: at which step, why, and since when (business time)."""
+
+    step: str
+    reason: str
+    since: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedOver:
+    """What a run whose history got too long tells the next one, beyond what is recorded in the ledger.
+
+    Since `quiet_since`, if it is set, nothing was sent to the bank any more.
+    """
+
+    cancel_requested: bool = False
+    quiet_since: datetime | None = None
+    attention: Attention | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRequest:
     """A payment as the API accepted it, or as the sweeper read it back (then `idempotency` is None).
 
@@ -55,6 +77,7 @@ class PaymentRequest:
     bank: str | None = None
     memo: str | None = None
     plan: RetryPlan = RetryPlan()
+    carried_over: CarriedOver | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,16 +122,6 @@ class StepCommand:
     transaction_id: TransactionId
     step: Step
     failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attention:
-    """A payment cannot go on by itself: at which step, why, and since when (business time)."""
-
-    step: str
-    reason: str
-    since: datetime
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
