@@ -36,12 +36,16 @@ _CONFIRM: Final = text("""
 """)
 
 # Only what the relay has published can be missing; what it has not will come by itself.
+_BEHIND: Final = text(f"""
+    SELECT c.shard, c.topic, c.lane
+    FROM ledger.consumer_positions c JOIN {_STREAMS} AS s(shard, topic, lane) USING (shard, topic, lane)
+    JOIN ledger.relay_positions r USING (topic, lane)
+    WHERE c.consumer = :consumer AND (r.xid, r.id) > (c.xid, c.id)
+""")  # noqa: S608
+
 _ASK_AGAIN: Final = text(f"""
-    UPDATE ledger.consumer_positions c SET missing_since = now()
-    FROM {_STREAMS} AS s(shard, topic, lane), ledger.relay_positions r
+    UPDATE ledger.consumer_positions c SET missing_since = now() FROM {_STREAMS} AS s(shard, topic, lane)
     WHERE c.consumer = :consumer AND c.shard = s.shard AND c.topic = s.topic AND c.lane = s.lane
-      AND r.topic = s.topic AND r.lane = s.lane AND (r.xid, r.id) > (c.xid, c.id)
-    RETURNING c.shard, c.topic, c.lane
 """)  # noqa: S608
 
 
@@ -110,7 +114,11 @@ class Confirmations:
             },
         )
 
-    async def ask_again(self, connection: AsyncConnection, streams: Iterable[Stream]) -> list[Stream]:
-        """Tell the relay that what follows our positions did not come. Returns the streams where it had."""
-        rows = await connection.execute(_ASK_AGAIN, {"consumer": self._consumer, **_columns(streams)})
+    async def behind(self, connection: AsyncConnection, streams: Iterable[Stream]) -> list[Stream]:
+        """Those streams of which the relay has published more than we have."""
+        rows = await connection.execute(_BEHIND, {"consumer": self._consumer, **_columns(streams)})
         return [Stream(row.shard, row.topic, row.lane) for row in rows]
+
+    async def ask_again(self, connection: AsyncConnection, streams: Iterable[Stream]) -> None:
+        """Tell the relay that what follows our positions did not come."""
+        await connection.execute(_ASK_AGAIN, {"consumer": self._consumer, **_columns(streams)})

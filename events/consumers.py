@@ -166,12 +166,13 @@ class ConsumerLoop:
         lanes = [(place.topic, place.partition) for place in await asyncio.to_thread(consumer.assignment)]
         shards = range(len(self._settings.shard_urls))
         streams = [Stream(shard, topic, lane) for shard in shards for topic, lane in lanes]
-        if not (quiet := patience.over(streams)):
+        if not (quiet := patience.quiet(streams)):
             return
         async with transaction(self._engine) as connection:
-            missed = await self._confirmations.ask_again(connection, quiet)
-        for stream in missed:
-            patience.asked(stream)
+            lost = patience.lost(await self._confirmations.behind(connection, quiet))
+            if lost:
+                await self._confirmations.ask_again(connection, lost)
+        for stream in lost:
             log.warning("consumer.asks_again", consumer=self._handler.name, topic=stream.topic, lane=stream.lane)
 
 

@@ -18,7 +18,7 @@ LOCK_SPACE: Final = 7_242_003
 """The first half of the advisory locks' keys; the second half is the lane."""
 
 # The order and the bound are one thing: below the oldest open transaction nothing can appear any more.
-_READ: Final = text("""
+READ: Final = text("""
     SELECT s.topic, s.lane, o.xid, o.id, o.event_id, o.key, o.type, o.data, o.created_at
     FROM unnest(CAST(:topics AS text[]), CAST(:lanes AS smallint[]), CAST(CAST(:xids AS text[]) AS xid8[]),
                 CAST(:ids AS bigint[]), CAST(:limits AS bigint[])) AS s(topic, lane, xid, id, room)
@@ -94,7 +94,7 @@ class Outbox:
         if not asked:
             return ()
         rows = await self._connection.execute(
-            _READ,
+            READ,
             {
                 "topics": [stream.topic for stream, _, _ in asked],
                 "lanes": [stream.lane for stream, _, _ in asked],

@@ -6,7 +6,7 @@ from typing import Final
 from events.streams import Stream
 from infra.role import Backoff
 
-EMBEDDED_SECONDS: Final = 2.0
+EMBEDDED_SECONDS: Final = 1.0
 REAL_SECONDS: Final = 30.0
 LONGEST_SECONDS: Final = 300.0
 
@@ -14,8 +14,9 @@ LONGEST_SECONDS: Final = 300.0
 class Patience:
     """Clocks of one consumer's streams. They run only while it listens, so that being slow is not being deaf.
 
-    Asking is cheap for who has missed nothing; each asking that did find something doubles the wait until the next,
-    because the answer is the whole stream from there.
+    What was published a moment ago is on its way: a stream that is quiet though it is behind becomes suspect, and is
+    asked for when it stays quiet as long again. Each asking doubles the wait until the next, because the answer is the
+    whole stream from there.
     """
 
     def __init__(self, first_seconds: float) -> None:
@@ -24,6 +25,7 @@ class Patience:
         self._quiet_since: dict[Stream, float] = {}
         self._waits: dict[Stream, Backoff] = {}
         self._limit: dict[Stream, float] = {}
+        self._suspect: set[Stream] = set()
 
     def listened(self, seconds: float) -> None:
         """The consumer has waited for messages so long."""
@@ -32,11 +34,12 @@ class Patience:
     def heard(self, stream: Stream, *, new: bool) -> None:
         """Something came that is new, or that came before; what comes too early does not count."""
         self._quiet_since[stream] = self._listened
+        self._suspect.discard(stream)
         if new:
             self._waits.pop(stream, None)
             self._limit.pop(stream, None)
 
-    def over(self, streams: Iterable[Stream]) -> list[Stream]:
+    def quiet(self, streams: Iterable[Stream]) -> list[Stream]:
         """Those of `streams` that have been quiet too long; their clocks begin anew."""
         found = []
         for stream in streams:
@@ -46,7 +49,15 @@ class Patience:
                 found.append(stream)
         return found
 
-    def asked(self, stream: Stream) -> None:
-        """It had missed something: the next asking waits longer, until something new comes."""
-        wait = self._waits.setdefault(stream, Backoff(2 * self._first, LONGEST_SECONDS))
-        self._limit[stream] = wait.next_seconds()
+    def lost(self, behind: Iterable[Stream]) -> list[Stream]:
+        """Those of the quiet streams now known to be behind that were suspect already: what they lack is lost."""
+        found = []
+        for stream in behind:
+            if stream in self._suspect:
+                self._suspect.discard(stream)
+                wait = self._waits.setdefault(stream, Backoff(2 * self._first, LONGEST_SECONDS))
+                self._limit[stream] = wait.next_seconds()
+                found.append(stream)
+            else:
+                self._suspect.add(stream)
+        return found

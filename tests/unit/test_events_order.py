@@ -176,20 +176,28 @@ def test_a_track_refuses_to_be_out_of_order() -> None:
         track.delivered(places(7, 6))
 
 
-def test_patience_runs_only_while_listening_and_grows_with_each_loss() -> None:
+def test_patience_runs_only_while_listening() -> None:
     patience = Patience(2.0)
     other = STREAM._replace(lane=3)
-    assert patience.over([STREAM, other]) == []
+    assert patience.quiet([STREAM, other]) == []
     patience.listened(1.9)
     patience.heard(other, new=True)
-    assert patience.over([STREAM, other]) == []
+    assert patience.quiet([STREAM, other]) == []
     patience.listened(0.2)
-    assert patience.over([STREAM, other]) == [STREAM]
-    patience.asked(STREAM)
-    patience.listened(2.1)
-    assert patience.over([STREAM, other]) == [other], "who has just been answered waits longer"
-    patience.listened(2)
-    assert STREAM in patience.over([STREAM, other])
+    assert patience.quiet([STREAM, other]) == [STREAM]
+    assert patience.quiet([STREAM, other]) == []
+
+
+def test_only_what_stays_away_is_lost_and_each_loss_makes_patient() -> None:
+    patience = Patience(2.0)
+    assert patience.lost([STREAM]) == [], "it may be on its way"
+    patience.heard(STREAM, new=False)
+    assert patience.lost([STREAM]) == [], "it was"
+    assert patience.lost([STREAM]) == [STREAM]
+    patience.listened(3)
+    assert patience.quiet([STREAM]) == [], "what was asked for takes a while"
+    patience.listened(1.5)
+    assert patience.quiet([STREAM]) == [STREAM]
     patience.heard(STREAM, new=True)
     patience.listened(2.1)
-    assert STREAM in patience.over([STREAM]), "something new makes it as quick as at first"
+    assert patience.quiet([STREAM]) == [STREAM], "something new makes it as quick as at first"
