@@ -2,16 +2,14 @@
 
 import asyncio
 import random
-import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 
 import orjson
 import psycopg
 
+from tests.traffic.patience import EVENTUALLY_SECONDS, eventually
 from tests.traffic.traffic import Traffic
 
-EVENTUALLY_SECONDS = 120.0
 PAGE = 200
 
 # Streams in which something waits for the relay or for a consumer that reads their topic.
@@ -74,10 +72,10 @@ async def check_events(traffic: Traffic) -> None:
     """Every event is published and confirmed, and every wallet's history says how all of its payments ended."""
     assert _ask(traffic, _STREAMS_READ)
 
-    async def waiting() -> object:
-        return _ask(traffic, _UNCONFIRMED)
+    async def told() -> bool:
+        return not _ask(traffic, _UNCONFIRMED)
 
-    await _until_nothing("every event is published and confirmed", waiting)
+    await eventually("every event is published and confirmed", told)
     for wallet_id in traffic.model.in_wallets():
         assert await _history(traffic, wallet_id) == traffic.model.history(wallet_id), wallet_id
 
@@ -93,13 +91,6 @@ async def _history(traffic: Traffic, wallet_id: str) -> dict[str, str]:
         if not (following := page.get("next_cursor")):
             return found
         cursor = f"&cursor={following}"
-
-
-async def _until_nothing(what: str, ask: Callable[[], Awaitable[object]]) -> None:
-    deadline = time.monotonic() + EVENTUALLY_SECONDS
-    while left := await ask():
-        assert time.monotonic() < deadline, f"not within {EVENTUALLY_SECONDS:g} s: {what}; left: {left}"
-        await asyncio.sleep(0.1)
 
 
 def _ask(traffic: Traffic, query: str) -> list[tuple[object, ...]]:

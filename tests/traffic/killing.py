@@ -9,6 +9,8 @@ from tests.stack.platform import Platform, until
 from tests.traffic.mix import Sending
 from tests.traffic.traffic import Traffic
 
+Strike = Sequence[str]
+"""What dies at once."""
 VICTIMS: Final = ("worker", "api", "relay", "consumers", "temporal", "valkey", "bank", "postgres", "kafka")
 SUPERVISOR: Final = "supervisor"
 RESTART_SECONDS: Final = 150.0
@@ -29,7 +31,7 @@ def quick_platform(home: Path) -> Platform:
     return Platform(home, **QUICK)
 
 
-async def send_and_kill(traffic: Traffic, sendings: Sequence[Sending], strikes: Sequence[Sequence[str]]) -> None:
+async def send_and_kill(traffic: Traffic, sendings: Sequence[Sending], strikes: Sequence[Strike]) -> None:
     """Send all; kill each strike's victims at once when another part of the payments is answered.
 
     Returns when everything was answered and runs again.
@@ -47,7 +49,7 @@ async def send_and_kill(traffic: Traffic, sendings: Sequence[Sending], strikes: 
         sending.cancel()
 
 
-async def strike(platform: Platform, victims: Sequence[str]) -> None:
+async def strike(platform: Platform, victims: Strike) -> None:
     """Kill them all at once and wait until they are back; the supervisor is started again as a person would."""
     for victim in victims:
         platform.kill(victim)
