@@ -41,7 +41,7 @@ class Caller:
 
     async def get(self, path: str, **query: str | int) -> httpx.Response:
         """GET."""
-        return await self.http.get(path, params=query)
+        return await self.http.get(path, params=query or None)
 
     async def post(self, path: str, body: object, key: str | None = None) -> httpx.Response:
         """POST a body as JSON, with a fresh idempotency key unless one is given; "" sends none."""
