@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test check format docs lock bench install
+.PHONY: help up down reset demo test test-kill check format docs lock bench install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -33,6 +33,8 @@ demo: up ## Start the platform and watch money move through the REST API
 ##@ Prove
 test: $(STAMP) ## Run the test suite on the real servers of the embedded stack
 	@$(BIN)/python -m pytest $(ARGS)
+test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
+	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 check: $(STAMP) ## Lint, format, strict types, import contracts, dead links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -52,4 +54,4 @@ lock: ## Pin all dependencies anew
 	@$(LOCK) --constraints requirements.lock -o requirements.runtime.lock pyproject.toml
 
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
