@@ -30,6 +30,7 @@ CANNOT_CANCEL: Final = "cannot_cancel"
 CANNOT_RETRY: Final = "cannot_retry"
 
 _LONGEST_PLAIN_ID: Final = 200
+_HASHED: Final = "sha256-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,6 @@ class OperatorCommand:
 def payment_workflow_id(client_id: ClientId, wallet_id: WalletId, key: str) -> str:
     """`{client}:{wallet}:{key}`, the key hashed where it is long, so that Temporal itself refuses a second run."""
     plain = f"{client_id}:{wallet_id}:{key}"
-    if len(plain) <= _LONGEST_PLAIN_ID:
+    if len(plain) <= _LONGEST_PLAIN_ID and not key.startswith(_HASHED):  # Nobody can spell another key's hash.
         return plain
-    return f"{client_id}:{wallet_id}:sha256-{sha256(key.encode()).hexdigest()}"
+    return f"{client_id}:{wallet_id}:{_HASHED}{sha256(key.encode()).hexdigest()}"
