@@ -1,5 +1,6 @@
 """What the database itself refuses, whoever asks: the guards that hold even if the code above them is wrong."""
 
+import itertools
 from collections.abc import Iterator
 
 import psycopg
@@ -7,7 +8,8 @@ import pytest
 from psycopg import errors
 
 from domain.contracts.payments import StepResult
-from domain.ids import WalletId
+from domain.ids import TransactionId, WalletId
+from domain.transactions import LEGAL_MOVES, TransactionStatus
 from ledger.local import LocalLedger
 from tests.money.books import pay_in_every_way
 from tests.money.requests import Client
@@ -151,6 +153,35 @@ def test_a_status_cannot_move_where_it_must_not(
             [status, failure, status, paid[payment].transaction_id.uuid],
         )
     assert _state(refused) == ENDED
+
+
+INSERT_TRANSACTION = """
+    INSERT INTO ledger.transactions (transaction_id, kind, status, client_id, amount, currency, failure_code,
+                                     workflow_id, effective_at, created_at, completed_at)
+    VALUES (%(id)s, 'transfer', %(status)s, %(id)s, 1, 'USD', CASE %(status)s WHEN 'failed' THEN 'cancelled' END,
+            %(id)s, now(), now(), CASE WHEN %(status)s NOT IN ('pending', 'processing') THEN now() END)
+"""
+MOVE_TRANSACTION = """
+    UPDATE ledger.transactions SET status = %(status)s,
+        failure_code = CASE %(status)s WHEN 'failed' THEN 'cancelled' END,
+        completed_at = CASE WHEN %(status)s NOT IN ('pending', 'processing') THEN now() END
+    WHERE transaction_id = %(id)s
+"""
+
+
+@pytest.mark.parametrize(("current", "target"), list(itertools.product(TransactionStatus, repeat=2)))
+def test_the_database_allows_the_moves_that_the_domain_allows(
+    application: psycopg.Connection, current: TransactionStatus, target: TransactionStatus
+) -> None:
+    made = TransactionId.new(0).uuid
+    with application.transaction(force_rollback=True):
+        application.execute(INSERT_TRANSACTION, {"id": made, "status": current})
+        if current is target or target in LEGAL_MOVES[current]:
+            assert application.execute(MOVE_TRANSACTION, {"id": made, "status": target}).rowcount == 1
+        else:
+            with pytest.raises(psycopg.Error) as refused, application.transaction():
+                application.execute(MOVE_TRANSACTION, {"id": made, "status": target})
+            assert _state(refused) == ENDED
 
 
 @pytest.mark.parametrize("payment", ["captured", "released"])
