@@ -26,7 +26,7 @@ def variable(model: type[BaseSettings], field: str) -> str:
 
 
 def _kind(info: FieldInfo) -> str:
-    annotation = info.annotation
+    annotation: Any = info.annotation
     if isinstance(annotation, UnionType):
         annotation = next(choice for choice in get_args(annotation) if choice is not NoneType)
     if get_origin(annotation) not in (None, tuple):  # a Literal

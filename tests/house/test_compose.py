@@ -33,7 +33,8 @@ def services() -> dict[str, Any]:
     done = _compose("--env-file", str(ROOT / ".env.example"), "config", "--format", "json")
     assert done.returncode == 0, done.stderr
     assert "level=warning" not in done.stderr, done.stderr
-    return json.loads(done.stdout)["services"]
+    found: dict[str, Any] = json.loads(done.stdout)["services"]
+    return found
 
 
 def test_it_has_every_role_and_every_server() -> None:
