@@ -10,7 +10,7 @@ from benchmarks.load import Kind, Outcome, Plan
 from benchmarks.site import Site
 from benchmarks.trial import Search, Trial, carry_out, merged, percentile
 
-FIRST_GUESS: Final = 0.95
+FIRST_GUESS: Final = 0.9
 """Of what a closed loop reaches: where a search begins."""
 
 Say = Callable[[str], None]
@@ -29,7 +29,7 @@ class Effort:
     slice_seconds: float
 
 
-QUICK: Final = Effort(people=24, rounds=1, trials=3, warm_seconds=3, trial_seconds=4, slices=2, slice_seconds=5)
+QUICK: Final = Effort(people=24, rounds=1, trials=4, warm_seconds=3, trial_seconds=4, slices=2, slice_seconds=4)
 FULL: Final = Effort(people=100, rounds=3, trials=5, warm_seconds=8, trial_seconds=10, slices=4, slice_seconds=15)
 
 
@@ -128,7 +128,13 @@ def _line(trial: Trial) -> str:
         for outcome in (Outcome.DROPPED, Outcome.FAILED)
         if trial.count(outcome)
     )
-    verdict = "" if plan.rate is None else ", kept up" if trial.kept_up else ", [yellow]did not keep up[/]"
+    verdict = (
+        ""
+        if plan.rate is None or plan.arrivals == "poisson"
+        else ", kept up"
+        if trial.kept_up
+        else ", [yellow]did not keep up[/]"
+    )
     return (
         f"{plan.kind:10} {asked}, {trial.completed_per_second:6.1f}/s completed, "
         f"p50 {'–' if p50 is None else f'{p50:.0f} ms'}{lost}{verdict}"

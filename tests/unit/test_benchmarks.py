@@ -50,6 +50,7 @@ def test_even_arrivals_are_evenly_spaced_and_poisson_arrivals_are_as_many() -> N
 
 def test_a_steady_delay_is_kept_up_and_a_growing_one_is_not() -> None:
     assert trial(0.2).kept_up
+    assert trial(0.2, grows_by=0.002).kept_up
     assert not trial(0.2, grows_by=0.01).kept_up
 
 
@@ -73,14 +74,14 @@ def test_merged_slices_keep_every_latency() -> None:
     assert together.kept_up
 
 
-@pytest.mark.parametrize("capacity", [3.0, 17.0, 40.0, 55.0])
+@pytest.mark.parametrize("capacity", [8.0, 17.0, 40.0, 55.0, 70.0])
 def test_the_search_finds_a_rate_just_below_what_is_kept_up(capacity: float) -> None:
     search, tried = Search(40, 6), 0
     while not search.done:
         tried += 1
         search.note(search.rate <= capacity)
     assert search.kept <= capacity
-    assert search.kept > capacity * 0.8 or capacity == 3
+    assert search.kept > capacity * 0.8
     assert tried <= 10
 
 
