@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tests.stack.platform import Platform
-from tests.traffic.checks import check_everything
+from tests.traffic.checks import check_everything, check_with_the_command
 from tests.traffic.killing import SUPERVISOR, VICTIMS, quick_platform, send_and_kill
 from tests.traffic.traffic import Traffic
 
@@ -51,3 +51,4 @@ async def test_a_killed_supervisor_loses_nothing_and_the_next_start_goes_on(traf
     await send_and_kill(traffic, traffic.mix.draw(PAYMENTS), [[SUPERVISOR]])
     assert traffic.platform.state().supervisor_pid != before
     await check_everything(traffic)
+    await check_with_the_command(traffic)

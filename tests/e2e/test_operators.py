@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus
 
-from bank_adapters.simulator.faults import FaultKind
+from bank_adapters.simulator.faults import FaultKind, Operation
 from tests.stack.platform import Platform
 from tests.traffic.checks import check_everything
 from tests.traffic.killing import quick_platform
 from tests.traffic.mix import Temper
-from tests.traffic.model import Order, Person
+from tests.traffic.model import SUCCEEDED, Order, Person
 from tests.traffic.operators import Operator, meddling_with, operator_of
 from tests.traffic.patience import eventually
 from tests.traffic.traffic import Traffic
@@ -45,8 +45,12 @@ async def operator(supervised: Platform) -> Operator:
     return await operator_of(supervised)
 
 
-async def _bank_fails(traffic: Traffic, person: Person, kind: FaultKind) -> int:
-    return (await traffic.bank.set_fault(kind, account=person.account_at_bank)).fault_id
+async def _bank_fails(
+    traffic: Traffic, kind: FaultKind, operation: Operation = Operation.ANY, seconds: float | None = None
+) -> int:
+    """Towards one person whom it otherwise serves well."""
+    account = traffic.person().account_at_bank
+    return (await traffic.bank.set_fault(kind, operation=operation, account=account, seconds=seconds)).fault_id
 
 
 async def _both_ways(traffic: Traffic, person: Person) -> list[Order]:
@@ -60,72 +64,76 @@ async def _runs(operator: Operator, traffic: Traffic, orders: list[Order]) -> li
     return [await operator.find(traffic.model.ids[order.key]) for order in orders]
 
 
-async def _until_asked(traffic: Traffic, person: Person, times: int) -> None:
-    """Wait until the bank has met this person's requests so often with a fault."""
+async def _until_struck(traffic: Traffic, fault_id: int, times: int = 2) -> None:
+    """Wait until the fault has met so many requests."""
 
-    async def is_asked() -> bool:
-        faults = await traffic.bank.faults()
-        return sum(fault.used for fault in faults if fault.account_id == person.account_at_bank) >= times
+    async def has_struck() -> bool:
+        return any(fault.fault_id == fault_id and fault.used >= times for fault in await traffic.bank.faults())
 
-    await eventually(f"the bank is asked {times} times", is_asked)
+    await eventually(f"fault {fault_id} strikes {times} times", has_struck)
+
+
+async def _terminate(operator: Operator, traffic: Traffic, orders: list[Order]) -> None:
+    """Terminate the runs of these payments and wait until the sweeper has started others."""
+    runs = await _runs(operator, traffic, orders)
+    for run in runs:
+        await operator.terminate(run)
+    for run in runs:
+        await operator.until_another_runs(run)
+
+
+async def _check_both_paid(traffic: Traffic, orders: list[Order]) -> None:
+    await check_everything(traffic)
+    assert [traffic.model.end_of(order) for order in orders] == [SUCCEEDED, SUCCEEDED]
 
 
 async def test_what_was_terminated_while_the_bank_was_down_is_resumed_and_paid_once(
     traffic: Traffic, operator: Operator
 ) -> None:
-    person = traffic.person()
-    fault = await _bank_fails(traffic, person, FaultKind.DOWN)
-    orders = await _both_ways(traffic, person)
-    for _ in range(2):
-        runs = await _runs(operator, traffic, orders)
-        for run in runs:
-            await operator.terminate(run)
-        for run in runs:
-            await operator.until_another_runs(run)
+    fault = await _bank_fails(traffic, FaultKind.DOWN)
+    orders = await _both_ways(traffic, traffic.person())
+    await _terminate(operator, traffic, orders)
+    await _terminate(operator, traffic, orders)
     await traffic.bank.remove_fault(fault)
-    await check_everything(traffic)
-    assert [traffic.model.end_of(order) for order in orders] == ["succeeded", "succeeded"]
+    await _check_both_paid(traffic, orders)
 
 
 async def test_what_was_terminated_when_the_bank_had_paid_but_not_said_so_is_paid_once(
     traffic: Traffic, operator: Operator
 ) -> None:
-    person = traffic.person()
-    fault = await _bank_fails(traffic, person, FaultKind.TIMEOUT_AFTER)
-    orders = await _both_ways(traffic, person)
-    await _until_asked(traffic, person, 2)
-    for run in await _runs(operator, traffic, orders):
-        await operator.terminate(run)
+    fault = await _bank_fails(traffic, FaultKind.TIMEOUT_AFTER)
+    orders = await _both_ways(traffic, traffic.person())
+    await _until_struck(traffic, fault)
+    await _terminate(operator, traffic, orders)
     await traffic.bank.remove_fault(fault)
-    await check_everything(traffic)
-    assert [traffic.model.end_of(order) for order in orders] == ["succeeded", "succeeded"]
+    await _check_both_paid(traffic, orders)
 
 
 async def test_what_was_terminated_between_acceptance_and_settlement_settles_once(
     traffic: Traffic, operator: Operator
 ) -> None:
-    orders = await _both_ways(traffic, traffic.person(Temper.SETTLES_LATER))
-    for run in await _runs(operator, traffic, orders):
-        await operator.terminate(run)
-        await operator.until_another_runs(run)
-    await check_everything(traffic)
-    assert [traffic.model.end_of(order) for order in orders] == ["succeeded", "succeeded"]
+    later = await _bank_fails(traffic, FaultKind.SETTLE_LATER, seconds=0.2)
+    silent = await _bank_fails(traffic, FaultKind.DOWN, Operation.LOOK_UP)
+    orders = await _both_ways(traffic, traffic.person())
+    await _until_struck(traffic, silent)
+    await _terminate(operator, traffic, orders)
+    for fault in (later, silent):
+        await traffic.bank.remove_fault(fault)
+    await _check_both_paid(traffic, orders)
 
 
 @pytest.mark.parametrize("kind", [FaultKind.DOWN, FaultKind.TIMEOUT_AFTER])
 async def test_what_was_reset_to_its_beginning_is_paid_once(
     traffic: Traffic, operator: Operator, kind: FaultKind
 ) -> None:
-    person = traffic.person()
-    fault = await _bank_fails(traffic, person, kind)
-    orders = await _both_ways(traffic, person)
-    await _until_asked(traffic, person, 2)
+    fault = await _bank_fails(traffic, kind)
+    orders = await _both_ways(traffic, traffic.person())
+    await _until_struck(traffic, fault)
     for run in await _runs(operator, traffic, orders):
         await operator.reset(run)
         await operator.until_another_runs(run)
     await traffic.bank.remove_fault(fault)
-    await check_everything(traffic)
-    assert [traffic.model.end_of(order) for order in orders] == ["succeeded", "succeeded"]
+    await _check_both_paid(traffic, orders)
 
 
 async def test_a_finished_payment_that_is_reset_anywhere_moves_nothing_more(

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.stack.platform import Platform
-from tests.traffic.checks import check_everything
+from tests.traffic.checks import check_everything, check_with_the_command
 from tests.traffic.killing import SUPERVISOR, VICTIMS, Strike, quick_platform, send_and_kill
 from tests.traffic.operators import meddling_with
 from tests.traffic.traffic import Traffic
@@ -64,6 +64,7 @@ async def campaign(platform: Platform, rounds: int, seed: int, console: Console)
                 highlight=False,
                 soft_wrap=True,
             )
+        await check_with_the_command(traffic)
 
 
 def main() -> int:
