@@ -28,7 +28,8 @@ from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
 
 BATCH: Final = 500
-POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.25
+GATHER_SECONDS: Final = 0.05
 FIRST_RETRY_SECONDS: Final = 0.2
 LONGEST_RETRY_SECONDS: Final = 5.0
 
@@ -97,7 +98,7 @@ class ConsumerLoop:
             consumer.subscribe(sorted(self._handler.topics))
             while not self._life.stopping:
                 began = time.monotonic()
-                messages = await asyncio.to_thread(consumer.consume, BATCH, POLL_SECONDS)
+                messages = await asyncio.to_thread(_next_messages, consumer)
                 patience.listened(time.monotonic() - began)
                 if messages:
                     await self._take(consumer, messages, patience)
@@ -174,6 +175,12 @@ class ConsumerLoop:
                 await self._confirmations.ask_again(connection, lost)
         for stream in lost:
             log.warning("consumer.asks_again", consumer=self._handler.name, topic=stream.topic, lane=stream.lane)
+
+
+def _next_messages(consumer: Consumer) -> list[Message]:
+    """Wait for one message, then a moment for more: a commit for each would be dear."""
+    first = consumer.poll(POLL_SECONDS)
+    return [first, *consumer.consume(BATCH - 1, GATHER_SECONDS)] if first is not None else []
 
 
 HANDLERS: Final[tuple[Handler, ...]] = (History(),)

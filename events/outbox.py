@@ -82,6 +82,14 @@ class Outbox:
         self._connection = connection
         self._shard = shard
 
+    async def prepare(self) -> None:
+        """Settings of this session: one plan for all polls, and no waiting for the disk.
+
+        A position lost in a crash of the database costs a few duplicates, and those are nothing new.
+        """
+        await self._connection.execute(text("SET plan_cache_mode = force_generic_plan"))
+        await self._connection.execute(text("SET synchronous_commit = off"))
+
     async def lock_lanes(self, held: frozenset[int]) -> frozenset[int]:
         """Take what lanes nobody has, beside those `held`. They are ours until the connection ends."""
         wanted = sorted(set(range(LANES)) - held)

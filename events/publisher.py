@@ -48,6 +48,10 @@ class Publisher:
         if failures or len(self._producer):
             raise BrokerUnavailable(failures[0].str() if failures else "the wait for the broker was given up")
 
+    def listen(self) -> None:
+        """Hear what the client has to say while nothing is published."""
+        self._producer.poll(0)
+
     async def close(self) -> None:
         """Forget what is not delivered, and let go of the broker."""
         await asyncio.to_thread(self._producer.purge)

@@ -65,6 +65,7 @@ class Relay:
         try:
             async with reading(engine) as connection:
                 outbox = Outbox(connection, self._shard)
+                await outbox.prepare()
                 lanes = await self._wait_for_lanes(outbox)
                 if lanes:
                     await self._note_lag(outbox, lanes)
@@ -174,6 +175,7 @@ class Delivery:
             return False
 
     async def _keep_house(self) -> None:
+        self._publisher.listen()
         if len(self._lanes) < LANES:
             lanes = await self._outbox.lock_lanes(self._lanes)
             if lanes > self._lanes:

@@ -5,6 +5,7 @@ setting, and which one it is, its cluster id says.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from infra.settings import Settings
 DISCOVERY_FILE: Final = "kafka.json"
 METADATA_SECONDS: Final = 5.0
 DELIVERY_SECONDS: Final = 10.0
+COMPLAINT_SECONDS: Final = 10.0
 SESSION_SECONDS: Final = 6
 """The shortest that Kafka's defaults allow: how long the partitions of a killed consumer wait for another."""
 
@@ -94,7 +96,7 @@ def _address(bootstrap: str) -> ClientConfig:
         "bootstrap.servers": bootstrap,
         "client.id": "sagapay",
         "reconnect.backoff.ms": 50,
-        "reconnect.backoff.max.ms": 1000,
+        "reconnect.backoff.max.ms": 1_000,
         "log_level": 2,
     }
 
@@ -103,7 +105,7 @@ def producer_config(broker: Broker) -> ClientOptions:
     """Idempotent and acknowledged by all replicas; gives up after DELIVERY_SECONDS, so that the caller decides."""
     return {
         **_address(broker.bootstrap),
-        "error_cb": _complain,
+        "error_cb": Complaints(),
         "enable.idempotence": True,
         "acks": "all",
         "linger.ms": 2,
@@ -116,7 +118,7 @@ def consumer_config(broker: Broker, group: str) -> ClientOptions:
     """From the beginning where the broker remembers nothing of the group; offsets are committed by hand."""
     return {
         **_address(broker.bootstrap),
-        "error_cb": _complain,
+        "error_cb": Complaints(),
         "group.id": group,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": False,
@@ -129,5 +131,15 @@ def consumer_config(broker: Broker, group: str) -> ClientOptions:
     }
 
 
-def _complain(error: KafkaError) -> None:
-    log.warning("kafka.trouble", code=error.name(), detail=error.str(), fatal=error.fatal())
+class Complaints:
+    """What a client says is wrong, each kind of trouble at most every COMPLAINT_SECONDS."""
+
+    def __init__(self) -> None:
+        self._said_at: dict[int, float] = {}
+
+    def __call__(self, error: KafkaError) -> None:
+        """Log it, unless that was said a moment ago."""
+        now = time.monotonic()
+        if now - self._said_at.get(error.code(), -COMPLAINT_SECONDS) >= COMPLAINT_SECONDS:
+            self._said_at[error.code()] = now
+            log.warning("kafka.trouble", code=error.name(), detail=error.str(), fatal=error.fatal())

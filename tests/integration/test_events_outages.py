@@ -157,6 +157,20 @@ async def test_while_the_database_refuses_everybody_nothing_is_lost(stage: Stage
             await stage.until_all_applied()
 
 
+async def test_killing_the_database_loses_no_event_and_repeats_no_effect(stage: Stage, bare_servers: Servers) -> None:
+    stage.start_broker()
+    async with stage.relay(), stage.consumer(Recorder()):
+        for _ in range(20):
+            stage.tell(*some())
+            await asyncio.sleep(0.02)
+        postgres = bare_servers.process("postgres")
+        os.kill(postgres.pid, signal.SIGKILL)
+        assert postgres.wait(10) == -signal.SIGKILL
+        bare_servers.recover()
+        stage.tell(*some())
+        await stage.until_all_applied()
+
+
 async def test_the_roles_say_when_they_are_ready_and_end_in_order(stage: Stage) -> None:
     stage.start_broker()
     roles = {name: stage.start_role("-m", "cli", name) for name in ("relay", "consumers")}
