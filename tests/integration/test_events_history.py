@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,25 @@ async def test_payments_in_the_books_come_out_in_the_histories(stage: Stage, eng
     assert in_the_books == stage.ask(
         "SELECT DISTINCT transaction_id, status FROM history.wallet_transactions ORDER BY 1"
     )
+
+
+async def test_a_history_is_rebuilt_while_everything_runs(stage: Stage, engine: AsyncEngine) -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/events.md").read_text()
+    rebuild = page.split("```sql\n")[1].split("```")[0]
+    rows = "SELECT * FROM history.wallet_transactions ORDER BY wallet_id, transaction_id"
+    wallet = WalletId.new(3)
+    stage.start_broker()
+    async with stage.relay(), stage.consumer(History()):
+        for status in (TransactionStatus.PROCESSING, TransactionStatus.SUCCEEDED):
+            stage.tell(*(transaction_event(status, sender=wallet) for _ in range(100)))
+        await eventually(lambda: _waiting(stage) == 0, "the history to have everything")
+        before = stage.ask(rows)
+        with psycopg.connect(stage.database.url("sagapay_app"), autocommit=True) as application:
+            application.execute(rebuild.encode())
+        assert _waiting(stage) > 0
+        await eventually(lambda: _waiting(stage) == 0, "the history to be rebuilt")
+        assert len(before) > 200
+        assert stage.ask(rows) == before
 
 
 def _waiting(stage: Stage) -> int:
