@@ -48,3 +48,9 @@ def test_a_dead_link_is_seen(tmp_path: Path) -> None:
     assert not found[0].resolve()[0].exists()
     assert anchors(page) == {"some-code-title"}
     assert slug("2. What's [here](x.md), really?") == "2-whats-here-really"
+
+
+def test_the_map_of_the_documentation_leaves_nothing_out() -> None:
+    mapped = {link.resolve()[0] for link in links(ROOT / "docs/README.md") if not link.is_outside}
+    left_out = [named(page) for page in PAGES if named(page).startswith("docs/") and page not in mapped]
+    assert [name for name in left_out if not name.startswith("docs/adr/0") and name != "docs/README.md"] == []
