@@ -6,7 +6,7 @@ import pytest
 
 from tests.stack.platform import Platform
 from tests.traffic.checks import check_everything, check_with_the_command
-from tests.traffic.killing import SUPERVISOR, VICTIMS, quick_platform, send_and_kill
+from tests.traffic.killing import SUPERVISOR, VICTIMS, Strike, quick_platform, send_and_kill
 from tests.traffic.traffic import Traffic
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -35,20 +35,20 @@ async def traffic(shaken: Platform) -> AsyncIterator[Traffic]:
 @pytest.mark.parametrize("victim", VICTIMS)
 async def test_a_kill_in_the_middle_of_payments_loses_nothing(traffic: Traffic, victim: str) -> None:
     restarts = traffic.platform.state().processes[victim].restarts
-    await send_and_kill(traffic, traffic.mix.draw(PAYMENTS), [[victim]])
+    await send_and_kill(traffic, traffic.mix.draw(PAYMENTS), [Strike((victim,))])
     assert traffic.platform.state().processes[victim].restarts > restarts
     await check_everything(traffic)
 
 
 async def test_several_killed_at_once_lose_nothing(traffic: Traffic) -> None:
-    strikes = [["postgres", "worker", "kafka"], ["temporal", "api", "bank", "valkey"]]
+    strikes = [Strike(("postgres", "worker", "kafka")), Strike(("temporal", "api", "bank", "valkey"))]
     await send_and_kill(traffic, traffic.mix.draw(PAYMENTS), strikes)
     await check_everything(traffic)
 
 
 async def test_a_killed_supervisor_loses_nothing_and_the_next_start_goes_on(traffic: Traffic) -> None:
     before = traffic.platform.state().supervisor_pid
-    await send_and_kill(traffic, traffic.mix.draw(PAYMENTS), [[SUPERVISOR]])
+    await send_and_kill(traffic, traffic.mix.draw(PAYMENTS), [Strike((SUPERVISOR,))])
     assert traffic.platform.state().supervisor_pid != before
     await check_everything(traffic)
     await check_with_the_command(traffic)

@@ -67,10 +67,10 @@ class Platform:
             check=False,
         )
 
-    def foreground(self) -> "subprocess.Popen[str]":
-        """`sagapay up` without --detach; returns at once."""
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Run the command with these words and return at once."""
         return subprocess.Popen(
-            [*self.command, "up"],
+            [*self.command, *words],
             env=self.environment,
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
@@ -132,7 +132,8 @@ class Platform:
         if name == "supervisor":
             os.kill(self.state().supervisor_pid, number)
             return
-        self._killed[name] = self.pid(name)
+        if number not in (signal.SIGSTOP, signal.SIGCONT):
+            self._killed[name] = self.pid(name)
         os.kill(self.pid(name), number)
 
     def wait_restarted(self, name: str, seconds: float = RESTART_SECONDS) -> None:

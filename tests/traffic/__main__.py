@@ -27,14 +27,21 @@ LEAST_PAYMENTS, MOST_PAYMENTS = 30, 70
 MOST_STRIKES = 3
 SUPERVISOR_EVERY = 6
 MEDDLED_EVERY = 4
+FROZEN_SHARE = 0.2
+LONGEST_FREEZE_SECONDS = 15.0
 
 
 def draw_strikes(chance: random.Random, number: int) -> list[Strike]:
-    """Which processes one round kills, in order; those of one strike die at once."""
+    """Whom one round hits, and how; those of one strike at once."""
     if number % SUPERVISOR_EVERY == SUPERVISOR_EVERY - 1:
-        return [[SUPERVISOR]]
-    sizes = chance.choices((1, 2, 3, len(VICTIMS)), weights=(6, 3, 2, 1), k=chance.randint(1, MOST_STRIKES))
-    return [chance.sample(VICTIMS, size) for size in sizes]
+        return [Strike((SUPERVISOR,), late_seconds=chance.random())]
+    return [_draw_strike(chance) for _ in range(chance.randint(1, MOST_STRIKES))]
+
+
+def _draw_strike(chance: random.Random) -> Strike:
+    (size,) = chance.choices((1, 2, 3, len(VICTIMS)), weights=(6, 3, 2, 1))
+    frozen = chance.uniform(1, LONGEST_FREEZE_SECONDS) if chance.random() < FROZEN_SHARE else 0
+    return Strike(tuple(chance.sample(VICTIMS, size)), frozen, late_seconds=chance.random())
 
 
 async def campaign(platform: Platform, rounds: int, seed: int, console: Console) -> None:
@@ -44,9 +51,9 @@ async def campaign(platform: Platform, rounds: int, seed: int, console: Console)
         for number in range(rounds):
             strikes = draw_strikes(chance, number)
             payments = chance.randint(LEAST_PAYMENTS, MOST_PAYMENTS)
-            meddled = number % MEDDLED_EVERY == MEDDLED_EVERY - 1 and [SUPERVISOR] not in strikes
-            killed = ", then ".join(" + ".join(victims) for victims in strikes)
-            with console.status(f"round {number + 1} of {rounds}: {payments} payments, kill -9 of {killed}"):
+            meddled = number % MEDDLED_EVERY == MEDDLED_EVERY - 1 and number % SUPERVISOR_EVERY != SUPERVISOR_EVERY - 1
+            hits = ", then ".join(map(str, strikes))
+            with console.status(f"round {number + 1} of {rounds}: {payments} payments, {hits}"):
                 began, traffic.app.troubles = time.monotonic(), type(traffic.app.troubles)()
                 sendings = traffic.mix.draw(payments)
                 if meddled:
@@ -58,7 +65,7 @@ async def campaign(platform: Platform, rounds: int, seed: int, console: Console)
                 await check_everything(traffic, replays=30)
             repeated = sum(traffic.app.troubles.values())
             console.print(
-                f"round {number + 1:3d}: {payments} payments, killed {killed}"
+                f"round {number + 1:3d}: {payments} payments, {hits}"
                 f"{', operator meddling' if meddled else ''}: answered after {answered:.1f} s, "
                 f"whole after {time.monotonic() - began:.1f} s, {repeated} requests repeated",
                 highlight=False,
