@@ -13,7 +13,7 @@ def answers(port: int) -> bool:
     """Whether it takes sessions; while it replays its log it accepts connections and refuses sessions."""
     try:
         _connect(port).close()
-    except psycopg.OperationalError:
+    except psycopg.Error:
         return False
     return True
 

@@ -4,6 +4,7 @@ What the `sagapay` command calls is in infra.local.supervisor.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -105,7 +106,10 @@ class Supervisor:
             )
             for unit in self._stack.units
         }
-        self._state.write(self._plan.home)
+        try:
+            self._state.write(self._plan.home)
+        except OSError as error:  # A full disk is no reason to stop what still runs.
+            sys.stderr.write(f"stack.json cannot be written: {error}\n")
         self._report(self._state)
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +16,8 @@ import redis
 from confluent_kafka import Consumer, Producer
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from tests.stack.platform import Platform, until
+from infra.local.leftovers import processes_of
+from tests.stack.platform import REPOSITORY, Platform, until
 from tests.stack.standin import COMMAND
 
 pytestmark = pytest.mark.slow
@@ -124,7 +127,7 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_continues(tmp_pat
 
 def test_a_supervisor_killed_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     stack = Platform(tmp_path, COMMAND)
-    with stack.foreground() as supervisor:
+    with stack.start("up") as supervisor:
         until("servers start", lambda: stack.runs() and len(stack.processes()) > 2)
         supervisor.kill()
         supervisor.communicate(timeout=10)
@@ -150,3 +153,17 @@ def test_what_a_killed_supervisor_and_watchdog_left_is_ended_by_the_next_start(t
 
 def _command_line(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_the_servers_of_a_killed_test_run_end_with_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from tests.stack.servers import running_servers\n"
+        "with running_servers(Path(sys.argv[1])): print('ready', flush=True); time.sleep(600)"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, cwd=REPOSITORY) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == b"ready\n"
+        assert len(list(processes_of(tmp_path))) > 4
+        owner.kill()
+    until("nothing is left", lambda: not any(processes_of(tmp_path)), seconds=10)

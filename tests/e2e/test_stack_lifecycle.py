@@ -24,6 +24,15 @@ def stack(tmp_path: Path) -> Iterator[Platform]:
     own.untie()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform with stand-in roles that runs; tests leave it so."""
+    own = Platform(tmp_path_factory.mktemp("running"), COMMAND)
+    own.up()
+    yield own
+    own.down()
+
+
 def test_up_returns_when_all_is_ready_and_down_leaves_nothing(stack: Platform) -> None:
     said = stack.up()
     assert stack.state().phase == "ready"
@@ -36,15 +45,14 @@ def test_up_returns_when_all_is_ready_and_down_leaves_nothing(stack: Platform) -
     assert stack.state().phase == "stopped"
 
 
-def test_a_second_start_says_that_one_runs_and_starts_nothing(stack: Platform) -> None:
-    stack.up()
-    before = stack.processes()
+def test_a_second_start_says_that_one_runs_and_starts_nothing(running: Platform) -> None:
+    before = {process.pid for process in running.state().processes.values()}
     for words in (("up", "--detach"), ("up",)):
-        again = stack.run(*words)
+        again = running.run(*words)
         assert again.returncode == 0
         assert "already runs" in again.stdout
-        assert stack.api_url in again.stdout
-    assert stack.processes() == before
+        assert running.api_url in again.stdout
+    assert {process.pid for process in running.state().processes.values()} == before
 
 
 def test_a_busy_port_is_named_before_anything_starts(stack: Platform) -> None:
@@ -80,7 +88,7 @@ def test_a_failed_preparation_stops_the_start(stack: Platform) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_foreground_platform(stack: Platform, number: signal.Signals) -> None:
-    with stack.foreground() as supervisor:
+    with stack.start("up") as supervisor:
         until("it is ready", lambda: stack.runs() and stack.state().phase == "ready")
         supervisor.send_signal(number)
         said, _ = supervisor.communicate(timeout=30)
@@ -90,11 +98,21 @@ def test_a_signal_stops_the_foreground_platform(stack: Platform, number: signal.
 
 
 def test_a_signal_stops_a_start_that_is_under_way(stack: Platform) -> None:
-    with stack.foreground() as supervisor:
+    with stack.start("up") as supervisor:
         until("servers start", lambda: stack.runs() and bool(stack.processes()))
         supervisor.send_signal(signal.SIGINT)
         said, _ = supervisor.communicate(timeout=30)
     assert supervisor.returncode == 0, said
+    assert stack.processes() == []
+
+
+def test_ctrl_c_at_a_start_in_the_background_takes_it_back(stack: Platform) -> None:
+    with stack.start("up", "--detach") as command:
+        until("servers start", lambda: stack.runs() and bool(stack.processes()))
+        command.send_signal(signal.SIGINT)
+        said, _ = command.communicate(timeout=30)
+    assert command.returncode == 130, said
+    assert not stack.runs()
     assert stack.processes() == []
 
 
@@ -133,10 +151,9 @@ def test_data_is_there_at_the_next_start_until_it_is_erased(stack: Platform) -> 
         connection.execute("SELECT number FROM kept")
 
 
-def test_the_applications_role_can_make_no_table(stack: Platform) -> None:
-    stack.up()
+def test_the_applications_role_can_make_no_table(running: Platform) -> None:
     with (
-        psycopg.connect(stack.settings.shard_urls[0]) as connection,
+        psycopg.connect(running.settings.shard_urls[0]) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
         connection.execute("CREATE TABLE mine ()")

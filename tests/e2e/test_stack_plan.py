@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -114,3 +115,19 @@ def test_sleep_ends_early_when_a_signal_arrives() -> None:
         wakeup.wait(5)
         assert time.monotonic() - begun < 1
         assert wakeup.stop_wanted
+
+
+@pytest.mark.parametrize(
+    ("go_on", "complains"),
+    [("True", True), ("False", False)],
+    ids=["broken code leaves roles to start by themselves", "loading stops when nobody wants it"],
+)
+def test_preloading_says_whether_roles_can_be_forked(go_on: str, complains: bool) -> None:
+    program = (
+        "import sys; from infra.local.preload import preload\n"
+        f"sys.exit(preload(['infra.local.no_such_module'], {{}}, lambda: {go_on}))"
+    )
+    # In a process of its own: this one may have threads, with which nothing is preloaded.
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0
+    assert ("no_such_module" in result.stderr) is complains
