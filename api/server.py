@@ -11,7 +11,7 @@ from api.temporal_link import HostedWorker
 from infra.settings import Settings
 from infra.telemetry import configure_logging
 
-DRAIN_SECONDS: Final = 15
+DRAIN_SECONDS: Final = 10
 BACKLOG: Final = 2048
 
 

@@ -20,6 +20,8 @@ HostedWorker = Callable[[Client, LedgerService, Settings], Worker]
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
+DRAIN_SECONDS: Final = 5.0
+_ABANDON_SECONDS: Final = 1.0
 _STARTED_WITHIN_SECONDS: Final = 2.0
 
 log = structlog.get_logger("api")
@@ -73,11 +75,18 @@ class TemporalLink:
             raise WorkflowsUnavailable("Temporal says that it is not serving.")
 
     async def aclose(self) -> None:
-        """Let the hosted worker finish what it has begun, then stop."""
-        if self._task is not None:
+        """Let the hosted worker finish what it has begun, for a while; whatever it leaves, another worker takes over.
+
+        A worker's drain has no end while a local activity keeps failing, so a second cancellation ends the drain.
+        """
+        if self._task is None:
+            return
+        for patience in (DRAIN_SECONDS, _ABANDON_SECONDS):
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            done, _ = await asyncio.wait({self._task}, timeout=patience)
+            if done:
+                return
+        log.warning("transfer_worker.abandoned")
 
     async def _keep(self) -> None:
         self._client = await self._connected()
