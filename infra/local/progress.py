@@ -14,6 +14,7 @@ from infra.local.stack import Status, last_lines
 from infra.local.state import StackState
 
 SIGNS = {
+    Status.WAITING: "[dim]·[/] waiting",
     Status.STARTING: "[yellow]…[/] starting",
     Status.READY: "[green]✓[/] ready",
     Status.RESTARTING: "[red]↻[/] restarting",
@@ -35,8 +36,18 @@ class Progress:
     def __init__(self, console: Console, *worth_a_line: Status) -> None:
         self._console = console
         self._worth_a_line = worth_a_line or (Status.READY, Status.RESTARTING)
-        # Without a thread that refreshes: the supervisor forks, which only a process with one thread may do.
-        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        # Neither a thread that refreshes nor a hand on standard output: the supervisor forks its roles.
+        self._live = (
+            Live(
+                console=console,
+                transient=True,
+                auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            if console.is_terminal
+            else None
+        )
         self._begun = time.monotonic()
         self._shown: dict[str, Status] = {}
         self._seconds: dict[str, float] = {}

@@ -20,6 +20,7 @@ ATTEMPTS_BEFORE_FIRST_READY = 3
 class Status(StrEnum):
     """Where a process is in its life."""
 
+    WAITING = "waiting"
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
@@ -48,7 +49,7 @@ class Unit:
 
     def __init__(self, service: Service, watchdog: Watchdog | None, start_timeout_seconds: float) -> None:
         self.service = service
-        self.status = Status.STOPPED
+        self.status = Status.WAITING
         self.restarts = 0
         self.child: Child | None = None
         self._watchdog = watchdog
