@@ -62,6 +62,14 @@ class SystemAccount:
         return SystemAccountId.from_code(self.code).uuid
 
 
+class SystemAccountsMissing(Exception):
+    """A step needs our own accounts for the first time. They are opened, and it is taken again."""
+
+    def __init__(self, accounts: list[SystemAccount]) -> None:
+        self.accounts = accounts
+        super().__init__(", ".join(account.code for account in accounts))
+
+
 def system_account(role: Role, bank: str, currency: str, transaction_id: TransactionId) -> SystemAccount:
     """The stripe of `role` at `bank` that this transaction uses in all its steps."""
     stripe = transaction_id.bucket % STRIPES

@@ -17,7 +17,7 @@ from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected
 from domain.ids import TransactionId
 from domain.transactions import Step, StepDecision, TransactionStatus, move
 from ledger import statements
-from ledger.accounts import Account, Side, SystemAccount, system_account
+from ledger.accounts import Account, Side, SystemAccount, SystemAccountsMissing, system_account
 from ledger.queries import transaction_of
 from ledger.records import StepRecord
 from ledger.rules import RULES, HoldChange, Role, Rule
@@ -59,6 +59,12 @@ async def take_step(connection: AsyncConnection, command: StepCommand, effective
     locked = await _lock(connection, transaction, rule)
     record = StepRecord(transaction, command.step, locked.at, effective_at)
     return await _write(connection, record, locked.accounts, command.failure, new=False)
+
+
+async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccount]) -> None:
+    """Open our own accounts, in a commit of its own: a step that waited for another's with locks could deadlock."""
+    rows = [{"account_id": a.account_id, "kind": a.kind, "code": a.code, "currency": a.currency} for a in accounts]
+    await connection.execute(statements.OPEN_SYSTEM_ACCOUNTS, {"accounts": orjson.dumps(rows).decode()})
 
 
 async def _claim_key(
@@ -167,7 +173,7 @@ def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
 async def _lock(connection: AsyncConnection, transaction: Transaction, rule: Rule) -> _Locked:
     """Lock the accounts of the rule's roles in one sorted statement.
 
-    Raises LedgerRejected for an unknown wallet, and for one in two roles.
+    Raises LedgerRejected for an unknown wallet and for one in two roles, SystemAccountsMissing for the first use.
     """
     wanted = {role: _account_of(transaction, role) for role in rule.roles}
     if not wanted:
@@ -178,9 +184,7 @@ async def _lock(connection: AsyncConnection, transaction: Transaction, rule: Rul
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     found = await _lock_rows(connection, list(ids.values()))
     if missing := [account for account in system if account.account_id not in found]:
-        rows = [{"account_id": a.account_id, "kind": a.kind, "code": a.code, "currency": a.currency} for a in missing]
-        await connection.execute(statements.OPEN_SYSTEM_ACCOUNTS, {"accounts": orjson.dumps(rows).decode()})
-        found = await _lock_rows(connection, list(ids.values()))
+        raise SystemAccountsMissing(missing)
     if unknown := set(ids.values()) - set(found):
         raise LedgerRejected(f"there is no account {', '.join(str(account) for account in unknown)}")
     # Two machines' clocks, or one that was set back, must not make an account's entries run backwards.

@@ -1,6 +1,7 @@
 """The SQL of a posting: few statements, set-based, each with the reason for its order.
 
 Locks are always taken in this order, each set sorted: idempotency key, transaction, accounts. No cycle is possible.
+Our own accounts are opened without holding any of them.
 """
 
 from typing import Final

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.stack.servers import Servers
 
 CALLERS = 50
 POOL = 8
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
 @pytest.fixture
@@ -91,8 +93,7 @@ async def test_hundreds_of_payments_among_ten_wallets_neither_lock_up_nor_lose_a
 ) -> None:
     chance = random.Random(7)
     wallets = [await client.open_wallet(1_000) for _ in range(10)]
-    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    before = records.value(deadlocks)
+    before = records.value(DEADLOCKS)
     callers = [Client(service, client_id=client.client_id, bank=client.bank) for service in services]
 
     room = asyncio.Semaphore(4 * POOL)  # Waiting for a connection is not what is tested here.
@@ -125,9 +126,26 @@ async def test_hundreds_of_payments_among_ten_wallets_neither_lock_up_nor_lose_a
     assert min(posted for posted, _ in money) >= 0
     assert records.system("clearing") == 0
     records.rows("SELECT pg_stat_clear_snapshot()")
-    assert records.value(deadlocks) == before
+    assert records.value(DEADLOCKS) == before
     findings = await verify(services[0].shards.all[0].engine)
     assert [finding.name for finding in findings if not finding.ok] == []
+
+
+async def test_the_first_payments_at_a_bank_do_not_lock_each_other_up(
+    client: Client, records: Records, services: list[LocalLedger]
+) -> None:
+    """Our accounts at a bank are opened when they are first needed, which everybody does at once."""
+    wallets = [await client.open_wallet(1_000) for _ in range(8)]
+    before = records.value(DEADLOCKS)
+    for _ in range(4):
+        bank = f"bank-{uuid4().hex[:8]}"
+        callers = [Client(service, client_id=client.client_id, bank=bank) for service in services]
+        await asyncio.gather(
+            *(callers[n % 4].deposit(wallets[n % 8], 5) for n in range(12)),
+            *(callers[n % 4].withdraw(wallets[n % 8], 3) for n in range(12)),
+        )
+    records.rows("SELECT pg_stat_clear_snapshot()")
+    assert records.value(DEADLOCKS) == before
 
 
 async def test_verify_is_clean_at_every_moment_while_payments_run(client: Client, services: list[LocalLedger]) -> None:
