@@ -25,9 +25,9 @@ class Database:
         return f"postgresql://{role}@{self.place}/{self.name}"
 
     def settings(self, base: Settings, **overrides: object) -> Settings:
-        """`base`, but with this database as the one shard."""
+        """`base`, but with this database as the one shard, and patience with a machine that does much else."""
         own = {"shard_urls": (self.url(),), "migration_urls": (self.url("sagapay_owner"),)}
-        return base.model_copy(update={**own, **overrides})
+        return base.model_copy(update={**own, "database_timeout_seconds": 60, **overrides})
 
     @contextmanager
     def connect(self, role: str = "postgres") -> Iterator[psycopg.Connection]:
