@@ -57,7 +57,6 @@ class Relay:
                 pause = self._backoff.next_seconds()
                 log.warning("relay.waits", reason=error.detail, seconds=pause, lag_seconds=self._lag.seconds())
                 await self._life.pause(pause)
-        metrics.LANES_HELD.set(0)
 
     async def _session(self) -> None:
         """One connection, and what it holds, until something goes wrong."""
@@ -73,6 +72,7 @@ class Relay:
         finally:
             # The locks belong to the connection: it is closed, not kept.
             await engine.dispose()
+            metrics.LANES_HELD.set(0)
 
     async def _wait_for_lanes(self, outbox: Outbox) -> frozenset[int]:
         while not self._life.stopping:
@@ -202,7 +202,9 @@ class Delivery:
             await self._note_confirmations()
         rows = await self._outbox.read({s: (track.position, track.room) for s, track in self._tracks.items()})
         if not rows:
-            self._lag.waiting_since(None)
+            # A stream without room was not read: what waits there is as old as it was.
+            if all(track.room for track in self._tracks.values()):
+                self._lag.waiting_since(None)
             return 0
         self._lag.waiting_since(min(row.created_at for row in rows))
         batches = _by_stream(rows)
@@ -221,6 +223,7 @@ class Delivery:
 def chained(rows: Sequence[OutboxRow], previous: Position) -> list[Outgoing]:
     """Messages that each name the one before; `previous` is where the stream stands."""
     before = [previous, *(row.position for row in rows)]
+    assert before == sorted(set(before)), "a stream is published in order"
     return [outgoing(row, before[index]) for index, row in enumerate(rows)]
 
 

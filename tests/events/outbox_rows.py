@@ -47,6 +47,10 @@ class Row:
     event: EventModel
 
     @property
+    def kind(self) -> str:
+        return str(type(self.event).model_fields["type"].default)
+
+    @property
     def lane(self) -> int:
         return lane_of(self.key)
 
@@ -112,7 +116,7 @@ def insert(connection: psycopg.Connection, *rows: Row) -> None:
                     EventId.new(random_bucket()).uuid,
                     row.topic,
                     row.key,
-                    row.event.model_dump()["type"],
+                    row.kind,
                     row.event.model_dump_json(),
                 )
                 for row in rows

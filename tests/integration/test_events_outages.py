@@ -80,14 +80,15 @@ async def test_of_two_relays_one_works_and_the_other_takes_over_when_it_is_kille
         assert second.code is None
 
 
+@pytest.mark.slow
 async def test_a_relay_killed_again_and_again_loses_nothing(stage: Stage) -> None:
     stage.start_broker()
     async with stage.consumer(Recorder()):
-        for _ in range(4):
+        for _ in range(3):
             relay = stage.start_role(*RELAY)
             before = sum(map(len, stage.effects().values()))
-            for _ in range(20):
-                stage.tell(*some(20))
+            for _ in range(10):
+                stage.tell(*some(40))
             await eventually(
                 lambda before=before: sum(map(len, stage.effects().values())) > before, "the relay to be at work"
             )
