@@ -1,0 +1,76 @@
+"""Payments started as the API starts them: transfers eagerly, bank payments by update-with-start."""
+
+import asyncio
+
+from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, PaymentResult
+from domain.contracts.workflows import ACCEPTED_UPDATE, DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
+from domain.transactions import TransactionKind
+from infra.temporal import payment_attributes
+
+REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+CONFLICT = WorkflowIDConflictPolicy.USE_EXISTING
+
+
+async def start(client: Client, request: PaymentRequest) -> tuple[WorkflowHandle[object, PaymentResult], PaymentResult]:
+    """The workflow, and its reply as soon as the first step is recorded; tried again as a client does at a 503."""
+    while True:
+        try:
+            if request.kind is TransactionKind.TRANSFER:
+                handle = await start_transfer(client, request)
+                return handle, await handle.result()
+            return await start_bank_payment(client, request)
+        except RPCError as error:
+            # On a starved machine a workflow task may fail for slowness.
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                raise
+            await asyncio.sleep(0.5)
+
+
+async def start_transfer(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
+    """A transfer ends in its first task, which a worker of this very client gets with the answer to the start."""
+    return await client.start_workflow(
+        TRANSFER_WORKFLOW,
+        request,
+        id=request.workflow_id,
+        task_queue=TRANSFER_QUEUE,
+        result_type=PaymentResult,
+        id_reuse_policy=REUSE,
+        id_conflict_policy=CONFLICT,
+        request_eager_start=True,
+        static_summary=f"{request.kind} {request.amount}",
+        search_attributes=payment_attributes(request),
+    )
+
+
+async def accepted(client: Client, request: PaymentRequest) -> PaymentResult:
+    """The reply of a bank payment, started if it is not there."""
+    return (await start_bank_payment(client, request))[1]
+
+
+async def start_bank_payment(
+    client: Client, request: PaymentRequest
+) -> tuple[WorkflowHandle[object, PaymentResult], PaymentResult]:
+    """The update `accepted` answers while the bank is still being asked."""
+    assert request.idempotency is not None
+    operation: WithStartWorkflowOperation[object, PaymentResult] = WithStartWorkflowOperation(
+        DEPOSIT_WORKFLOW if request.kind is TransactionKind.DEPOSIT else WITHDRAWAL_WORKFLOW,
+        request,
+        id=request.workflow_id,
+        task_queue=PAYMENT_QUEUE,
+        result_type=PaymentResult,
+        id_reuse_policy=REUSE,
+        id_conflict_policy=CONFLICT,
+        static_summary=f"{request.kind} {request.amount}",
+        search_attributes=payment_attributes(request),
+    )
+    reply: PaymentResult = await client.execute_update_with_start_workflow(
+        ACCEPTED_UPDATE,
+        start_workflow_operation=operation,
+        id=f"{ACCEPTED_UPDATE}-{request.idempotency.fingerprint}",
+        result_type=PaymentResult,
+    )
+    return await operation.workflow_handle(), reply
