@@ -88,13 +88,22 @@ class BankActivities:
             memo=command.memo,
             not_after=not_after,
         )
-        return _reply(await send(instruction), command.amount)
+        return _reply(await _unbroken(send(instruction)), command.amount)
 
     async def _is_finished(self, command: BankCommand) -> bool:
         transaction = await self._ledger.transaction(command.transaction_id)
         if transaction is None:
             raise LedgerRejected(f"{command.transaction_id} is not recorded")
         return transaction.status.final
+
+
+async def _unbroken(request: Awaitable[BankPayment]) -> BankPayment:
+    """A request under way is not torn off by a cancellation: its outcome is worth more than the time."""
+    sending = asyncio.ensure_future(request)
+    try:
+        return await asyncio.shield(sending)
+    except asyncio.CancelledError:
+        return await sending
 
 
 def _window(bank: BankAdapter) -> timedelta:

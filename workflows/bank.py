@@ -1,5 +1,6 @@
 """Talking to a bank until the answer is certain."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -60,10 +61,14 @@ class BankPayment(Payment):
         while not self.cancel_requested:
             self._asking = True
             try:
-                return await self._certain(activity, self._command(ask_first=ask_first))
+                return await self._certain(activity, self._command(ask_first=ask_first), until_cancelled=True)
             except ActivityError as error:
                 if not self.cancel_requested:
                     await self.park(activity, error)
+            except asyncio.CancelledError:
+                # Its outcome came together with the cancellation and is lost here; the bank tells it again.
+                if not self.cancel_requested:
+                    raise
             ask_first = True
         self.quiet_since = self.quiet_since or workflow.now()
         return await self.look_up(self.quiet_since)
@@ -91,8 +96,8 @@ class BankPayment(Payment):
                 message = f"The bank had accepted the payment and now says {answer.state}."
                 await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type=CONTRADICTION))
 
-    async def _certain(self, activity: str, command: BankCommand) -> BankReply:
-        reply: BankReply = await workflow.execute_activity(
+    async def _certain(self, activity: str, command: BankCommand, *, until_cancelled: bool = False) -> BankReply:
+        asking: workflow.ActivityHandle[BankReply] = workflow.start_activity(
             activity,
             command,
             result_type=BankReply,
@@ -101,8 +106,15 @@ class BankPayment(Payment):
             heartbeat_timeout=_HEARTBEAT,
             schedule_to_close_timeout=timedelta(seconds=self.request.plan.quick_retry_seconds),
             retry_policy=_QUICK,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"{activity} {command.amount}",
         )
+        if until_cancelled:
+            await workflow.wait_condition(lambda: asking.done() or self.cancel_requested)
+            if not asking.done():
+                # Ends its retries at once; a request under way is waited for.
+                asking.cancel()
+        reply = await asking
         if reply.state in _PAID:
             self._answer = reply
         return reply
