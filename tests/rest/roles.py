@@ -1,0 +1,27 @@
+"""The API and the worker as processes of their own, on the session's servers."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from infra.local.child import Child, Command
+from infra.local.probes import free_ports, http_status
+from tests.stack.platform import until
+from tests.stack.servers import Servers
+
+GRACE_SECONDS = 15.0
+
+
+@contextmanager
+def running_roles(servers: Servers, home: Path, *roles: str, **variables: str) -> Iterator[str]:
+    """Start roles by their command names; gives the API's address. `variables` are further SAGAPAY_… variables."""
+    (port,) = free_ports(1)
+    environment = {**servers.environment, "SAGAPAY_API_PORT": str(port), "SAGAPAY_STATE_DIR": str(home), **variables}
+    with ExitStack() as stack:
+        for role in roles:
+            argv = [sys.executable, "-m", "cli", role]
+            child = Child(Command(name=role, argv=argv, log=home / f"{role}.log", environment=environment))
+            stack.callback(child.stop, GRACE_SECONDS)
+        until("the API is ready", lambda: http_status(port, "/readyz") == 200)
+        yield f"http://127.0.0.1:{port}"
