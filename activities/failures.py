@@ -23,4 +23,5 @@ def as_failures() -> Iterator[None]:
             type=error.code,
             non_retryable=not error.retryable,
             category=ApplicationErrorCategory.UNSPECIFIED if severe else ApplicationErrorCategory.BENIGN,
-        ) from error
+            # With the stack traces of drivers it would be too large, and operators read only "exceeds size limit".
+        ) from (error if severe else None)

@@ -87,6 +87,19 @@ async def _check_both_paid(traffic: Traffic, orders: list[Order]) -> None:
     assert [traffic.model.end_of(order) for order in orders] == [SUCCEEDED, SUCCEEDED]
 
 
+async def test_an_operator_sees_why_a_payment_waits(traffic: Traffic, operator: Operator) -> None:
+    fault = await _bank_fails(traffic, FaultKind.TIMEOUT_BEFORE)
+    order = traffic.mix.withdrawal(traffic.person(), AMOUNT)
+    run = await operator.find((await traffic.ask(order)).transaction_id)
+
+    async def is_shown() -> bool:
+        return ("bank_unknown", "no answer after sending: ReadTimeout") in await operator.last_failures(run.id)
+
+    await eventually("the bank's silence is shown", is_shown)
+    await traffic.bank.remove_fault(fault)
+    await traffic.until_final()
+
+
 async def test_what_was_terminated_while_the_bank_was_down_is_resumed_and_paid_once(
     traffic: Traffic, operator: Operator
 ) -> None:

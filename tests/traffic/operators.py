@@ -54,6 +54,12 @@ class Operator:
         """How the latest run of a workflow is."""
         return (await self.temporal.get_workflow_handle(workflow_id).describe()).status
 
+    async def last_failures(self, workflow_id: str) -> list[tuple[str, str]]:
+        """What the UI shows of the activities that a workflow waits for: the last failure's code and message."""
+        described = await self.temporal.get_workflow_handle(workflow_id).describe()
+        failures = [activity.last_failure for activity in described.raw_description.pending_activities]
+        return [(failure.application_failure_info.type, failure.message) for failure in failures if failure.message]
+
     async def terminate(self, run: WorkflowExecution) -> None:
         """End a run on the spot; it can do nothing any more."""
         await self.temporal.get_workflow_handle(run.id, run_id=run.run_id).terminate("an operator's mistake")
