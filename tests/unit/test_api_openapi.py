@@ -1,0 +1,68 @@
+"""The OpenAPI document is complete: every error a problem, every body an example that is valid."""
+
+from typing import Any
+
+import pytest
+
+from api import schemas
+from api.app import create_app
+from api.catalogue import CATALOGUE
+from api.problems import PROBLEM_JSON, Problem
+from infra.settings import Settings
+
+DOCUMENT: dict[str, Any] = create_app(Settings()).openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+}
+GUARDED = {name: operation for name, operation in OPERATIONS.items() if " /v1/" in name}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_is_a_problem_with_examples(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    for status, answer in operation["responses"].items():
+        assert "X-Request-Id" in answer["headers"]
+        if status < "400":
+            continue
+        assert list(answer["content"]) == [PROBLEM_JSON]
+        content = answer["content"][PROBLEM_JSON]
+        assert content["schema"] == {"$ref": "#/components/schemas/Problem"}
+        for code, example in content["examples"].items():
+            problem = Problem.model_validate(example["value"])
+            assert (problem.code, str(problem.status)) == (code, status)
+            assert CATALOGUE[code].status == problem.status
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_every_call_wants_a_key_and_says_what_happens_without(name: str) -> None:
+    operation = GUARDED[name]
+    assert operation["security"] == [{"ApiKey": []}]
+    assert {"401", "400", "500", "503"} <= set(operation["responses"])
+    if name.startswith("POST"):
+        assert {"413", "415", "403"} <= set(operation["responses"])
+        headers = [parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"]
+        assert headers == ["Idempotency-Key"]
+
+
+def test_every_success_has_a_schema() -> None:
+    for name, operation in GUARDED.items():
+        (success,) = [status for status in operation["responses"] if status < "300"]
+        assert operation["responses"][success]["content"]["application/json"]["schema"], name
+
+
+@pytest.mark.parametrize(
+    "model",
+    [schemas.TransferBody, schemas.BankPaymentBody, schemas.UserBody, schemas.BankLinkBody, schemas.ReasonBody],
+    ids=lambda model: model.__name__,
+)
+def test_the_examples_of_bodies_are_valid(model: type[schemas.Body]) -> None:
+    example = DOCUMENT["components"]["schemas"][model.__name__]["example"]
+    assert model.model_validate(example).model_dump(exclude_none=True) == example
+
+
+def test_no_schema_of_the_framework_is_left() -> None:
+    assert "HTTPValidationError" not in DOCUMENT["components"]["schemas"]
+    assert "422" not in OPERATIONS["GET /v1/wallets/{wallet_id}"]["responses"]
