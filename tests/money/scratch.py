@@ -50,8 +50,8 @@ class Databases:
     def empty(self) -> Database:
         """A migrated database without a row. Nobody may connect to it: it is what others are copied from."""
         if self._empty is None:
-            self._empty = Database("ledger_template", self.place)
-            self._as_superuser("CREATE DATABASE ledger_template OWNER sagapay_owner")
+            self._empty = Database(f"ledger_template_{next(_numbers)}", self.place)
+            self._as_superuser(f"CREATE DATABASE {self._empty.name} OWNER sagapay_owner")
             migrations.upgrade(self._empty.url("sagapay_owner"))
         return self._empty
 
