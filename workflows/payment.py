@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory, FailureError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 with workflow.unsafe.imports_passed_through():
@@ -49,9 +49,19 @@ _LEDGER_RETRIES: Final = RetryPolicy(
 _ATTEMPT: Final = timedelta(seconds=15)
 
 
-def is_final(error: ActivityError) -> bool:
+def cause_of(error: FailureError) -> BaseException:
+    """What went wrong in an activity.
+
+    A local activity's time-out comes wrapped in an ActivityError when it happens, and bare when the history is
+    replayed (SDK 1.35), so both are taken for the same.
+    """
+    return error.cause if isinstance(error, ActivityError) and error.cause else error
+
+
+def is_final(error: FailureError) -> bool:
     """Whether trying the same again cannot help."""
-    return isinstance(error.cause, ApplicationError) and error.cause.non_retryable
+    cause = cause_of(error)
+    return isinstance(cause, ApplicationError) and cause.non_retryable
 
 
 class Payment:
@@ -130,7 +140,7 @@ class Payment:
         while True:
             try:
                 result = await self._ledger(step, command)
-            except ActivityError as error:
+            except FailureError as error:
                 await self.park(step, error)
             else:
                 await self.unpark(result.status)
@@ -146,7 +156,7 @@ class Payment:
                 retry_policy=_LOCAL_RETRIES,
                 summary=step.value,
             )
-        except ActivityError as error:
+        except FailureError as error:
             if is_final(error):
                 raise
         else:
@@ -163,7 +173,7 @@ class Payment:
 
     # -- parking ---------------------------------------------------------------------------------
 
-    async def park(self, step: str, error: BaseException) -> None:
+    async def park(self, step: str, error: FailureError) -> None:
         """Say what is wrong, then wait for an operator's `retry` or `cancel`, or until it is time to try again."""
         reason, detail = _why(error)
         next_try = workflow.now() + timedelta(seconds=self.request.plan.slow_retry_seconds)
@@ -263,14 +273,14 @@ class Payment:
         )
 
 
-def _why(error: BaseException) -> tuple[str, str]:
+def _why(error: FailureError) -> tuple[str, str]:
     """A stable reason and a sentence, from the first failure in the chain that has a code."""
-    cause = error.cause if isinstance(error, ActivityError) and error.cause else error
-    named: BaseException | None = cause
+    named: BaseException | None = cause_of(error)
     while named is not None and not (isinstance(named, ApplicationError) and named.type):
         named = named.__cause__
     if isinstance(named, ApplicationError) and named.type:
         return named.type, named.message
+    cause = cause_of(error)
     return (TIMED_OUT if isinstance(cause, TimedOut) else type(cause).__name__), str(cause)
 
 
