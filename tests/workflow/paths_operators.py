@@ -172,6 +172,7 @@ async def withdrawal_cancelled_then_continued_as_new(scene: Scene) -> Payment:
     payment = await scene.withdraw(person, 300, RESTLESS)
     await scene.parked(payment)
     await cancel(payment)
+    await scene.parked(payment, "bank_unknown")
     first_run = (await payment.handle.describe()).run_id
     await scene.admin.remove_fault(fault)
     await scene.finish(payment, FAILED, DecisionCode.CANCELLED)

@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
 
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import open_bank
@@ -279,10 +280,10 @@ async def open_scene(settings: Settings, process: BankProcess) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def working(scene: Scene, banks: Mapping[str, BankAdapter] | None = None) -> AsyncIterator[None]:
-    """The worker's queues are polled by this process for the length of the block."""
+async def working(scene: Scene, changed: Callable[[Worker], Worker] | None = None) -> AsyncIterator[None]:
+    """The worker's queues are polled by this process for the length of the block, by workers `changed` if asked for."""
+    banks = {scene.bank.name: scene.bank}
     async with AsyncExitStack() as stack:
-        all_banks = banks or {scene.bank.name: scene.bank}
-        for worker in build_workers(scene.temporal, scene.ledger, scene.directory, all_banks, scene.settings):
-            await stack.enter_async_context(worker)
+        for worker in build_workers(scene.temporal, scene.ledger, scene.directory, banks, scene.settings):
+            await stack.enter_async_context(changed(worker) if changed else worker)
         yield

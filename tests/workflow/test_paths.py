@@ -6,11 +6,18 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.replay.corpus import histories_of, replay, secrets_in
-from tests.workflow import paths_bank_trouble, paths_cancelled, paths_operators, paths_parked, paths_plain
+from tests.workflow import (
+    paths_bank_trouble,
+    paths_cancelled,
+    paths_operators,
+    paths_parked,
+    paths_plain,
+    paths_slow_ledger,
+)
 from tests.workflow.paths import PATHS, run_all
 from tests.workflow.scene import Payment, Scene
 
-WALKED = (paths_plain, paths_bank_trouble, paths_parked, paths_cancelled, paths_operators)
+WALKED = (paths_plain, paths_slow_ledger, paths_bank_trouble, paths_parked, paths_cancelled, paths_operators)
 
 
 @pytest.fixture(scope="module")

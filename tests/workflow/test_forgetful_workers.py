@@ -1,0 +1,43 @@
+"""Workers that keep no workflow in memory replay its whole history at every task: any chance or clock would show."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio import workflow
+from temporalio.worker import Worker
+
+from tests.workflow import paths_bank_trouble, paths_cancelled, paths_parked, paths_plain
+from tests.workflow.paths import run_all
+from tests.workflow.scene import Payment, Scene, working
+
+PATHS = [
+    paths_plain.transfer_paid,
+    paths_plain.deposit_settled_later,
+    paths_plain.withdrawal_refused,
+    paths_bank_trouble.withdrawal_unknown_then_found,
+    paths_bank_trouble.deposit_bank_down_then_back,
+    paths_parked.withdrawal_parked_then_retried,
+    paths_parked.withdrawal_settlement_parked_then_back,
+    paths_cancelled.withdrawal_cancelled_in_the_ui,
+]
+
+
+def forgetful(worker: Worker) -> Worker:
+    """The same worker without a memory; a workflow that does not replay fails, instead of being tried for ever."""
+    config = worker.config()
+    config["max_cached_workflows"] = 0
+    config["workflow_failure_exception_types"] = [workflow.NondeterminismError]
+    return Worker(**config)
+
+
+@pytest.fixture(scope="module")
+async def walks(idle_scene: Scene) -> AsyncIterator[dict[str, asyncio.Task[Payment]]]:
+    """The paths, under way side by side."""
+    async with working(idle_scene, forgetful):
+        yield run_all(idle_scene, [path.__name__ for path in PATHS])
+
+
+@pytest.mark.parametrize("name", [path.__name__ for path in PATHS])
+async def test_path(name: str, walks: dict[str, asyncio.Task[Payment]]) -> None:
+    await walks[name]
