@@ -49,7 +49,8 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         redoc_url=None,
     )
     app.state.backends = backends
-    for part in (users, bank_accounts, wallets, payments, transactions, health, problem_pages):
+    # Routes are tried in this order: the busiest first.
+    for part in (payments, transactions, wallets, users, bank_accounts, health, problem_pages):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)

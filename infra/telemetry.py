@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -50,9 +51,17 @@ def accept_request_id(offered: str | None) -> str:
 
 def redact_text(text: str) -> str:
     """`text` without API keys, bearer tokens and passwords in URLs."""
+    # Nearly every text has none of these marks, and looking for them costs a tenth of the patterns.
+    if "sk_" not in text and "://" not in text and "earer" not in text and "EARER" not in text:
+        return text
     for pattern, replacement in _SECRET_VALUES:
         text = pattern.sub(replacement, text)
     return text
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def _redact(value: object) -> object:
@@ -60,7 +69,7 @@ def _redact(value: object) -> object:
         return redact_text(value)
     if isinstance(value, dict):
         return {
-            key: REDACTED if isinstance(key, str) and _SECRET_NAMES.search(key) else _redact(item)
+            key: REDACTED if isinstance(key, str) and _names_a_secret(key) else _redact(item)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -71,7 +80,7 @@ def _redact(value: object) -> object:
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Structlog processor: no value of a secret's name, and no secret inside any text, reaches the log."""
     for key, value in event.items():
-        event[key] = REDACTED if value and _SECRET_NAMES.search(key) else _redact(value)
+        event[key] = REDACTED if value and _names_a_secret(key) else _redact(value)
     return event
 
 
