@@ -7,7 +7,18 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from api import bank_accounts, health, openapi, payments, problem_pages, problems, transactions, users, wallets
+from api import (
+    bank_accounts,
+    health,
+    openapi,
+    payments,
+    problem_pages,
+    problems,
+    reference_page,
+    transactions,
+    users,
+    wallets,
+)
 from api.backends import open_backends
 from api.middleware import BodyLimit, RequestContext
 from api.temporal_link import HostedWorker
@@ -46,6 +57,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.backends = backends
@@ -54,6 +66,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)
+    reference_page.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app

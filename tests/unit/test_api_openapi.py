@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 
 from api import schemas
@@ -66,3 +67,16 @@ def test_the_examples_of_bodies_are_valid(model: type[schemas.Body]) -> None:
 def test_no_schema_of_the_framework_is_left() -> None:
     assert "HTTPValidationError" not in DOCUMENT["components"]["schemas"]
     assert "422" not in OPERATIONS["GET /v1/wallets/{wallet_id}"]["responses"]
+
+
+async def test_the_page_shows_every_call_and_asks_nobody_else() -> None:
+    app = create_app(Settings())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://api") as http:
+        shown = await http.get("/docs")
+    assert shown.headers["Content-Type"].startswith("text/html")
+    for name in OPERATIONS:
+        method, path = name.split(" ")
+        assert f"{method}</span> <code>{path}</code>" in shown.text
+    assert "http://" not in shown.text
+    assert "https://" not in shown.text
+    assert "<script" not in shown.text
