@@ -42,7 +42,11 @@ LOCAL_PATIENCE: Final = timedelta(seconds=3)
 TIMED_OUT: Final = "timed_out"
 """Attention's reason where no attempt has come back at all, e.g. because no worker serves the bank."""
 
-_LOCAL_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=1))
+# 50 ms, doubled up to a second: together a little less than the patience. The number is needed besides the time,
+# because the SDK's core (1.35) forgets a local activity's schedule-to-close while it waits between two attempts.
+_LOCAL_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=1), maximum_attempts=7
+)
 _LEDGER_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
 )
@@ -153,6 +157,7 @@ class Payment:
                 argument,
                 result_type=StepResult,
                 schedule_to_close_timeout=LOCAL_PATIENCE,
+                start_to_close_timeout=LOCAL_PATIENCE,
                 retry_policy=_LOCAL_RETRIES,
                 summary=step.value,
             )
