@@ -10,6 +10,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from domain.contracts.activities import SweepReport, SweepRequest
 from domain.contracts.payments import OPERATIONS_QUEUE
@@ -93,6 +94,10 @@ async def delete(client: Client, payment: Payment) -> None:
     )
 
     async def gone() -> bool:
-        return not [item async for item in client.list_workflows(f"WorkflowId = '{payment.handle.id}'")]
+        try:
+            await client.get_workflow_handle(payment.handle.id).describe()
+        except RPCError as error:
+            return error.status is RPCStatusCode.NOT_FOUND
+        return False
 
     await until("the workflow is deleted", gone)

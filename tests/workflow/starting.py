@@ -4,6 +4,7 @@ import asyncio
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, PaymentResult
@@ -31,7 +32,17 @@ async def start(client: Client, request: PaymentRequest) -> tuple[WorkflowHandle
 
 
 async def start_transfer(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
-    """A transfer ends in its first task, which a worker of this very client gets with the answer to the start."""
+    """A transfer ends in its first task, which a worker of this very client gets with the answer to the start.
+
+    Once it has ended, Temporal says which run it was.
+    """
+    try:
+        return await _start_transfer(client, request)
+    except WorkflowAlreadyStartedError as error:
+        return client.get_workflow_handle(request.workflow_id, run_id=error.run_id, result_type=PaymentResult)
+
+
+async def _start_transfer(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
     return await client.start_workflow(
         TRANSFER_WORKFLOW,
         request,

@@ -12,6 +12,11 @@ from infra.local.stack import Stack
 from infra.settings import Settings
 
 GRACE_SECONDS = 5.0
+# A closed workflow is deleted once its last tasks are known to be done, which is looked at every half minute.
+QUICK_TO_DELETE = (
+    'history.transferProcessorUpdateAckInterval="500ms"',
+    'history.visibilityProcessorUpdateAckInterval="500ms"',
+)
 
 
 @contextmanager
@@ -19,8 +24,9 @@ def running_temporal(home: Path, base: Settings, *, suggest_continue_as_new_even
     """`base`, but with a Temporal server started for this block. It suggests a new run after that many events."""
     port, ui = free_ports(2)
     service = temporal(home, LocalSettings(temporal_port=port, temporal_ui_port=ui))
-    limit = f"limit.historyCount.suggestContinueAsNew={suggest_continue_as_new_events}"
-    command = replace(service.command, argv=[*service.command.argv, "--dynamic-config-value", limit])
+    dynamic = [f"limit.historyCount.suggestContinueAsNew={suggest_continue_as_new_events}", *QUICK_TO_DELETE]
+    words = [word for value in dynamic for word in ("--dynamic-config-value", value)]
+    command = replace(service.command, argv=[*service.command.argv, *words])
     stack = Stack()
     try:
         stack.start([replace(service, command=command)])

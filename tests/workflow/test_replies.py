@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError
 
 from bank_adapters.simulator.faults import FaultKind, Operation
-from domain.contracts.payments import PaymentRequest, PaymentResult
+from domain.contracts.payments import PaymentRequest
 from domain.transactions import TransactionKind, TransactionStatus
 from tests.money.requests import again
 from tests.workflow.operators import delete
@@ -80,25 +80,13 @@ async def test_callers_who_race_one_key_share_one_payment_and_one_reply(scene: S
     await _happened_once(scene, kind, people, await scene.start(again(asked)))
 
 
-@pytest.mark.parametrize("kind", [DEPOSIT, WITHDRAWAL])
+@pytest.mark.parametrize("kind", [DEPOSIT, WITHDRAWAL, TRANSFER])
 async def test_a_duplicate_after_the_end_gets_the_first_reply(scene: Scene, kind: TransactionKind) -> None:
     people = await _people(scene)
     payment = await scene.start(_asked(scene, kind, people))
     await scene.finish(payment, SUCCEEDED)
     assert (await scene.start(again(payment.request))).reply == payment.reply
     await _happened_once(scene, kind, people, payment)
-
-
-async def test_a_duplicate_transfer_after_the_end_is_told_which_run_it_was(scene: Scene) -> None:
-    people = await _people(scene)
-    payment = await scene.start(_asked(scene, TRANSFER, people))
-    with pytest.raises(WorkflowAlreadyStartedError) as closed:
-        await start_transfer(scene.temporal, again(payment.request))
-    handle = scene.temporal.get_workflow_handle(
-        payment.handle.id, run_id=closed.value.run_id, result_type=PaymentResult
-    )
-    assert await handle.result() == payment.reply
-    await _happened_once(scene, TRANSFER, people, payment)
 
 
 @pytest.mark.parametrize("kind", [DEPOSIT, WITHDRAWAL, TRANSFER])
