@@ -5,8 +5,9 @@ import sys
 import time
 
 from rich.console import Console
+from rich.table import Table
 
-from benchmarks.figures import RESULTS, read, record, table, write_page
+from benchmarks.figures import PAGE, RESULTS, read, record, table, write_page
 from benchmarks.load import Kind
 from benchmarks.measure import FULL, QUICK, Effort, Findings, Session
 from benchmarks.plots import draw
@@ -47,10 +48,19 @@ def main() -> int:
         draw(found)
         record(figures_of(found, "make bench QUICK=1" if options.quick else "make bench"))
         CIRCUMSTANCES.write_text(circumstances(found, options.quick) + "\n")
-    page = page_text()
-    write_page(page)
-    console.print(table(read()), markup=False, highlight=False)
+    write_page(page_text())
+    show(console)
     return 0
+
+
+def show(console: Console) -> None:
+    """The targets and what came of them; the page has all figures."""
+    judged = Table("figure", "value", "target", "", title="Targets", title_justify="left")
+    for name, figure in read().items():
+        if figure.met is not None:
+            judged.add_row(name, figure.shown, figure.aim, "[green]met[/]" if figure.met else "[red]missed[/]")
+    console.print(judged)
+    console.print(f"All figures: {PAGE.relative_to(PAGE.parents[2])}")
 
 
 def page_text() -> str:

@@ -41,6 +41,18 @@ class Figure(BaseModel):
             met = rounded is not None and (rounded >= target if better == "higher" else rounded <= target)
         return cls(value=rounded, unit=unit, target=target, direction=better, met=met, command=command)
 
+    @property
+    def shown(self) -> str:
+        """The value for people."""
+        return "not measured" if self.value is None else f"{_number(self.value)} {self.unit}"
+
+    @property
+    def aim(self) -> str:
+        """The target for people; empty where there is none."""
+        if self.target is None:
+            return ""
+        return f"{'≥' if self.direction == 'higher' else '≤'} {_number(self.target)} {self.unit}"
+
 
 Figures = dict[str, Figure]
 _ALL: Final = TypeAdapter(Figures)
@@ -62,24 +74,15 @@ def record(figures: Mapping[str, Figure], path: Path = LATEST) -> Figures:
 def table(figures: Mapping[str, Figure]) -> str:
     """A Markdown table."""
     lines = ["| figure | value | target | met | measured by |", "|---|---:|---:|---|---|"]
-    lines += [
-        f"| `{name}` | {_number(f.value)} {f.unit} | {_target(f)} | {_MET[f.met]} | `{f.command}` |"
-        for name, f in figures.items()
-    ]
+    lines += [f"| `{name}` | {f.shown} | {f.aim} | {_MET[f.met]} | `{f.command}` |" for name, f in figures.items()]
     return "\n".join(lines)
 
 
 _MET: Final = {True: "yes", False: "**missed**", None: ""}
 
 
-def _number(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _target(figure: Figure) -> str:
-    if figure.target is None:
-        return ""
-    return f"{'≥' if figure.direction == 'higher' else '≤'} {_number(figure.target)} {figure.unit}"
+def _number(value: float) -> str:
+    return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def write_page(text: str, page: Path = PAGE) -> None:

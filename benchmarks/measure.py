@@ -29,7 +29,7 @@ class Effort:
     slice_seconds: float
 
 
-QUICK: Final = Effort(people=24, rounds=1, trials=4, warm_seconds=3, trial_seconds=4, slices=2, slice_seconds=4)
+QUICK: Final = Effort(people=16, rounds=1, trials=4, warm_seconds=3, trial_seconds=4, slices=2, slice_seconds=4)
 FULL: Final = Effort(people=100, rounds=3, trials=5, warm_seconds=8, trial_seconds=10, slices=4, slice_seconds=15)
 
 
@@ -39,6 +39,8 @@ class Findings:
 
     effort: Effort
     up_seconds: float
+    load_before: float
+    """The machine's load average before the run: what else it was doing."""
     trials: list[Trial] = field(default_factory=list)
     rates: dict[Kind, list[float]] = field(default_factory=dict)
     """The rate found in each round, per second."""
@@ -55,7 +57,7 @@ class Session:
 
     def __init__(self, site: Site, effort: Effort, say: Say) -> None:
         self._site, self._effort, self._say = site, effort, say
-        self.findings = Findings(effort, site.up_seconds)
+        self.findings = Findings(effort, site.up_seconds, site.load_before)
 
     def compare(self, kinds: Sequence[Kind]) -> None:
         """Search the rates of these kinds in turns, then their latencies at half the rate of the first, in turns.
@@ -68,9 +70,9 @@ class Session:
         half = self.findings.rate(kinds[0]) / 2
         self._say(f"[bold]{' and '.join(kinds)}[/]: latency at {half:.1f}/s, half of what {kinds[0]} sustains")
         slices: dict[Kind, list[Trial]] = {kind: [] for kind in kinds}
-        for _ in range(self._effort.slices if half else 0):
-            for kind in kinds:
-                slices[kind].append(self._trial(kind, half, self._effort.slice_seconds, poisson=True))
+        for number in range(self._effort.slices if half else 0):
+            for kind in kinds:  # The same arrivals for each of them.
+                slices[kind].append(self._trial(kind, half, self._effort.slice_seconds, poisson_seed=number))
         for kind, trials in slices.items():
             if trials:
                 self.findings.latencies[kind] = merged(trials)
@@ -92,7 +94,7 @@ class Session:
             self.findings.rates.setdefault(kind, []).append(search.kept)
             self._say(f"  {kind} sustains [bold]{search.kept:.1f}/s[/]")
 
-    def _trial(self, kind: Kind, rate: float | None, seconds: float, *, poisson: bool = False) -> Trial:
+    def _trial(self, kind: Kind, rate: float | None, seconds: float, *, poisson_seed: int | None = None) -> Trial:
         self._site.quiet()
         number = len(self.findings.trials)
         platform = self._site.platform
@@ -104,8 +106,8 @@ class Session:
             run=f"{platform.home.name}-{number}",
             seconds=seconds,
             rate=rate,
-            arrivals="poisson" if poisson else "even",
-            seed=number,
+            arrivals="even" if poisson_seed is None else "poisson",
+            seed=number if poisson_seed is None else poisson_seed,
         )
         trial = asyncio.run(carry_out(plan))
         self.findings.trials.append(trial)
@@ -128,13 +130,8 @@ def _line(trial: Trial) -> str:
         for outcome in (Outcome.DROPPED, Outcome.FAILED)
         if trial.count(outcome)
     )
-    verdict = (
-        ""
-        if plan.rate is None or plan.arrivals == "poisson"
-        else ", kept up"
-        if trial.kept_up
-        else ", [yellow]did not keep up[/]"
-    )
+    searched = plan.rate is not None and plan.arrivals == "even"
+    verdict = (", kept up" if trial.kept_up else ", [yellow]did not keep up[/]") if searched else ""
     return (
         f"{plan.kind:10} {asked}, {trial.completed_per_second:6.1f}/s completed, "
         f"p50 {'–' if p50 is None else f'{p50:.0f} ms'}{lost}{verdict}"

@@ -73,11 +73,12 @@ def circumstances(found: Findings, quick: bool) -> str:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     samples = ", ".join(f"{len(trial.samples)} of {kind}" for kind, trial in found.latencies.items())
     load = max((trial.generator_load for trial in found.latencies.values()), default=0)
+    machine = f"{os.cpu_count()} cores ({_processor()}), {platform.system()} {platform.release()}"
     return (
         f"Measured on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {'quick' if quick else 'full'} mode, at commit "
-        f"`{commit.stdout.strip() or 'unknown'}`, on {os.cpu_count()} cores ({_processor()}), {platform.system()} "
-        f"{platform.release()}, Python {platform.python_version()}. Everything shares these cores: servers, roles, "
-        f"peer and the load generator, which took up to {load:.0%} of one. Latencies are of: {samples}."
+        f"`{commit.stdout.strip() or 'unknown'}`, on {machine}, Python {platform.python_version()}; the load average "
+        f"before was {found.load_before:.1f}. Everything shares these cores: servers, roles, peer and load generator, "
+        f"which took up to {load:.0%} of one. Latencies are of: {samples}."
     )
 
 

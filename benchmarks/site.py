@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -48,6 +49,7 @@ class Site:
     bare_url: str
     accounts: list[Account]
     up_seconds: float
+    load_before: float
 
     def quiet(self) -> None:
         """Wait until the events of what was done so far are delivered, so that no trial pays for the one before."""
@@ -83,12 +85,12 @@ def time_up(platform: Platform) -> float:
 def running_site(people: int) -> Iterator[Site]:
     """Everything, gone at the end. Its data are beside the checkout's own, on the same disk."""
     home = Path(tempfile.mkdtemp(prefix=".sagapay-bench-", dir=REPOSITORY))
-    platform = Platform(home)
+    platform, load_before = Platform(home), os.getloadavg()[0]
     try:
         up_seconds = time_up(platform)
         platform.up()  # It runs already; this ties it to our life.
         with _bare(platform) as bare_url:
-            yield Site(platform, bare_url, asyncio.run(_settle(platform, people)), up_seconds)
+            yield Site(platform, bare_url, asyncio.run(_settle(platform, people)), up_seconds, load_before)
     finally:
         if platform.runs():
             platform.kill("supervisor", signal.SIGTERM)

@@ -7,6 +7,7 @@ costs a fraction of a general client's time a request.
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -40,6 +41,7 @@ class Wire:
         common = {"Host": parts.netloc, "Content-Type": "application/json", **(headers or {})}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in common.items())
         self._idle: list[_Connection] = []
+        self._opened: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,8 +49,10 @@ class Wire:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for connection in self._idle:
-            connection.writer.close()
+        for writer in self._opened:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def call(self, method: str, path: str, body: bytes = b"") -> Answer:
         """One request and its whole answer."""
@@ -70,7 +74,9 @@ class Wire:
             if time.monotonic() - connection.idle_since < MAX_IDLE_SECONDS and not connection.reader.at_eof():
                 return connection
             connection.writer.close()
-        return _Connection(*await asyncio.open_connection(self._host, self._port))
+        reader, writer = await asyncio.open_connection(self._host, self._port)
+        self._opened.append(writer)
+        return _Connection(reader, writer)
 
 
 async def _read(reader: asyncio.StreamReader) -> Answer:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,11 @@ def test_a_steady_delay_is_kept_up_and_a_growing_one_is_not() -> None:
     assert trial(0.2).kept_up
     assert trial(0.2, grows_by=0.002).kept_up
     assert not trial(0.2, grows_by=0.01).kept_up
+
+
+def test_a_backlog_that_is_large_but_does_not_grow_is_not_kept_up() -> None:
+    assert trial(1.2).kept_up
+    assert not trial(2.5).kept_up
 
 
 def test_one_lost_request_is_enough_not_to_keep_up() -> None:
@@ -105,6 +111,14 @@ class SlowServer:
         self.callers.add(asyncio.create_task(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer(reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await self._head(reader):
             length = re.search(rb"content-length: (\d+)", head.lower())
             assert length
@@ -115,7 +129,6 @@ class SlowServer:
             status = "503 No" if self._refuses and len(self.keys) % 10 == 0 else "202 Accepted"
             answer = '{"status": "succeeded"}'
             writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(answer)}\r\n\r\n{answer}".encode())
-        writer.close()
 
     async def _head(self, reader: asyncio.StreamReader) -> bytes:
         try:
