@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle
-from temporalio.worker import Worker
 
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import open_bank
@@ -280,10 +279,10 @@ async def open_scene(settings: Settings, process: BankProcess) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def working(scene: Scene, changed: Callable[[Worker], Worker] | None = None) -> AsyncIterator[None]:
-    """The worker's queues are polled by this process for the length of the block, by workers `changed` if asked for."""
+async def working(scene: Scene) -> AsyncIterator[None]:
+    """The worker's queues are polled by this process for the length of the block."""
     banks = {scene.bank.name: scene.bank}
     async with AsyncExitStack() as stack:
         for worker in build_workers(scene.temporal, scene.ledger, scene.directory, banks, scene.settings):
-            await stack.enter_async_context(changed(worker) if changed else worker)
+            await stack.enter_async_context(worker)
         yield

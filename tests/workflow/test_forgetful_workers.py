@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from temporalio import workflow
-from temporalio.worker import Worker
+from temporalio.client import Client
+from temporalio.plugin import SimplePlugin
+from temporalio.worker import WorkerConfig
 
 from tests.workflow import paths_bank_trouble, paths_cancelled, paths_parked, paths_plain
 from tests.workflow.paths import run_all
@@ -23,19 +26,28 @@ PATHS = [
 ]
 
 
-def forgetful(worker: Worker) -> Worker:
-    """The same worker without a memory; a workflow that does not replay fails, instead of being tried for ever."""
-    config = worker.config()
-    config["max_cached_workflows"] = 0
-    config["workflow_failure_exception_types"] = [workflow.NondeterminismError]
-    return Worker(**config)
+class Forgetful(SimplePlugin):
+    """Workers without a memory; a workflow that does not replay fails, instead of being tried for ever."""
+
+    def __init__(self) -> None:
+        super().__init__("forgetful")
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """See the class."""
+        config = super().configure_worker(config)
+        config["max_cached_workflows"] = 0
+        config["workflow_failure_exception_types"] = [workflow.NondeterminismError]
+        return config
 
 
 @pytest.fixture(scope="module")
 async def walks(idle_scene: Scene) -> AsyncIterator[dict[str, asyncio.Task[Payment]]]:
     """The paths, under way side by side."""
-    async with working(idle_scene, forgetful):
-        yield run_all(idle_scene, [path.__name__ for path in PATHS])
+    config = idle_scene.temporal.config()
+    config["plugins"] = [Forgetful()]
+    scene = replace(idle_scene, temporal=Client(**config))
+    async with working(scene):
+        yield run_all(scene, [path.__name__ for path in PATHS])
 
 
 @pytest.mark.parametrize("name", [path.__name__ for path in PATHS])

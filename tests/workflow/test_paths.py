@@ -6,24 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.replay.corpus import histories_of, replay, secrets_in
-from tests.workflow import (
-    paths_bank_trouble,
-    paths_cancelled,
-    paths_operators,
-    paths_parked,
-    paths_plain,
-    paths_slow_ledger,
-)
-from tests.workflow.paths import PATHS, run_all
+from tests.workflow.every_path import PATHS, run_all
 from tests.workflow.scene import Payment, Scene
-
-WALKED = (paths_plain, paths_slow_ledger, paths_bank_trouble, paths_parked, paths_cancelled, paths_operators)
 
 
 @pytest.fixture(scope="module")
 async def walks(scene: Scene, request: pytest.FixtureRequest) -> AsyncIterator[dict[str, asyncio.Task[Payment]]]:
     """All selected paths, under way side by side."""
-    wanted = {item.callspec.params["name"] for item in request.session.items if hasattr(item, "callspec")}
+    wanted = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
     tasks = run_all(scene, [name for name in PATHS if name in wanted])
     yield tasks
     for task in tasks.values():

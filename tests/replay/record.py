@@ -1,0 +1,54 @@
+"""Record the corpus of a version: `python -m tests.replay.record v0.2` walks every path and writes its histories.
+
+A corpus is written once, by the version that it is named for, and never again: later versions must replay it.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+from temporalio.client import WorkflowHistory
+
+from domain.contracts.workflows import SWEEP_WORKFLOW
+from tests.replay.corpus import FOLDER, histories_of, replay, secrets_in
+from tests.workflow.every_path import PATHS, run_all
+from tests.workflow.scene import Scene
+from tests.workflow.stage import whole_scene
+
+CONSOLE = Console()
+
+
+async def _write(scene: Scene, folder: Path, name: str, workflow_id: str) -> None:
+    for number, history in enumerate(await histories_of(scene.temporal, workflow_id), start=1):
+        found = secrets_in(history, scene.tokens)
+        assert not found, f"{name} carries {found}"
+        await replay(history)
+        path = folder / (f"{name}.json" if number == 1 else f"{name}_{number}.json")
+        path.write_text(_as_text(history))
+        CONSOLE.print(f"{path.name}: {len(history.events)} events")
+
+
+def _as_text(history: WorkflowHistory) -> str:
+    """One event a line."""
+    events = [json.dumps(event, separators=(",", ":")) for event in json.loads(history.to_json())["events"]]
+    return '{"events":[\n' + ",\n".join(events) + "\n]}\n"
+
+
+async def record(version: str) -> None:
+    """Walk all paths at once and keep every run's history."""
+    folder = FOLDER / version
+    folder.mkdir(parents=True)
+    with TemporaryDirectory() as home:
+        async with whole_scene(Path(home)) as scene:
+            tasks = run_all(scene, PATHS)
+            for name, task in tasks.items():
+                await _write(scene, folder, name, (await task).handle.id)
+            sweeps = [item.id async for item in scene.temporal.list_workflows(f"WorkflowType = '{SWEEP_WORKFLOW}'")]
+            await _write(scene, folder, "sweep", sweeps[0])
+
+
+if __name__ == "__main__":
+    asyncio.run(record(sys.argv[1]))

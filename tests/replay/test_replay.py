@@ -1,0 +1,63 @@
+"""Every history that a released version has written replays on the workflows as they are now. Needs no server.
+
+Where this fails, running payments would get stuck at their next task: keep the old way behind `workflow.patched`, or
+give the change a worker version of its own. Never record the corpus of a released version anew.
+"""
+
+from pathlib import Path
+
+import pytest
+from temporalio import workflow
+
+from tests.replay.corpus import FOLDER, read, recorded, replay, replayer, secrets_in
+from tests.replay.mutants import MUTANTS
+
+OF_V0_1 = {
+    "deposit_paid",
+    "deposit_refused",
+    "deposit_unknown_then_found",
+    "sweep",
+    "transfer_insufficient_funds",
+    "transfer_paid",
+    "withdrawal_bank_down_then_back",
+    "withdrawal_cancelled_in_the_ui",
+    "withdrawal_cancelled_while_parked",
+    "withdrawal_continued_as_new",
+    "withdrawal_continued_as_new_2",
+    "withdrawal_held_up_in_the_ledger",
+    "withdrawal_insufficient_funds",
+    "withdrawal_paid",
+    "withdrawal_parked_then_retried",
+    "withdrawal_refused",
+    "withdrawal_reset_to_its_beginning_2",
+    "withdrawal_settled_later",
+    "withdrawal_terminated_then_swept",
+    "withdrawal_terminated_then_swept_2",
+    "withdrawal_unknown_then_found",
+}
+"""Histories that the corpus of v0.1 has at least."""
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.mark.parametrize("path", recorded(), ids=_name)
+async def test_replays(path: Path) -> None:
+    await replay(read(path))
+
+
+def test_the_corpus_has_every_path() -> None:
+    assert {path.stem for path in recorded() if path.parent.name == "v0.1"} >= OF_V0_1
+
+
+@pytest.mark.parametrize("path", recorded(), ids=_name)
+def test_carries_no_secret_and_no_name(path: Path) -> None:
+    assert secrets_in(read(path)) == []
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+async def test_a_careless_change_is_seen(mutant: type) -> None:
+    history = read(FOLDER / "v0.1" / "withdrawal_paid.json")
+    with pytest.raises(workflow.NondeterminismError):
+        await replayer(mutant).replay_workflow(history)
