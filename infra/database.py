@@ -1,9 +1,14 @@
 """PostgreSQL: engines, and the one place that says which failures mean "the database is not there"."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
+from typing import Any, Final
 
 import psycopg
+from psycopg.rows import namedtuple_row
+from sqlalchemy import TextClause
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -60,6 +65,58 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     with outages_named():
         async with engine.begin() as connection:
             yield connection
+
+
+Work = tuple[TextClause, dict[str, object]]
+"""A statement with named parameters, and their values."""
+
+
+class Pipeline:
+    """A connection whose statements are sent together: one round trip for all of them, in one transaction."""
+
+    def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
+        self._driver = driver
+
+    async def run(self, *work: Work) -> list[list[Any]]:
+        """Run statements that return rows; the rows of each, as named tuples."""
+        async with self._driver.pipeline():
+            cursors = [await self._send(statement, values) for statement, values in work]
+            return [await cursor.fetchall() for cursor in cursors]
+
+    async def run_and_commit(self, statement: TextClause, values: dict[str, object]) -> None:
+        """Run a statement that returns none, and commit with it."""
+        async with self._driver.pipeline():
+            await self._send(statement, values)
+            await self._driver.commit()
+
+    async def _send(self, statement: TextClause, values: dict[str, object]) -> psycopg.AsyncCursor[Any]:
+        cursor = self._driver.cursor(row_factory=namedtuple_row)
+        return await cursor.execute(_driver_sql(statement), values)
+
+
+@lru_cache(maxsize=64)
+def _driver_sql(statement: TextClause) -> bytes:
+    return str(statement.compile(dialect=_DIALECT)).encode()
+
+
+_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def pipelined(engine: AsyncEngine) -> AsyncIterator[Pipeline]:
+    """A connection for statements that go together; what is not committed is rolled back. Raises LedgerUnavailable."""
+    with outages_named():
+        async with engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert isinstance(driver, psycopg.AsyncConnection)
+            try:
+                yield Pipeline(driver)
+            except psycopg.OperationalError:
+                if driver.closed:
+                    # SQLAlchemy has to meet this end, too: then it lets go of every connection as old as this one.
+                    with suppress(DBAPIError):
+                        await connection.exec_driver_sql("SELECT 1")
+                raise
 
 
 @asynccontextmanager

@@ -1,25 +1,24 @@
 """The ledger's service in the caller's own process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from uuid import UUID
 
 import orjson
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.clock import Clock, SystemClock
 from domain.contracts.payments import Attention, PaymentRequest, StepCommand, StepResult
 from domain.errors import NotFound
 from domain.ids import ClientId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step
-from infra.database import reading, transaction
+from infra.database import pipelined, reading, transaction
 from infra.settings import Settings
 from ledger import posting, queries, statements
 from ledger.accounts import SystemAccountsMissing
 from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
-from ledger.shards import Shard, Shards
+from ledger.shards import Shards
 
 _OPEN_WALLET = text("""
     INSERT INTO ledger.accounts (account_id, kind, user_id, client_id, currency, floor)
@@ -34,18 +33,6 @@ _PAGE: Final = 500
 _BEFORE_ALL: Final = UUID(int=0)
 
 
-async def _write(shard: Shard, step: Callable[[AsyncConnection], Awaitable[StepResult]]) -> StepResult:
-    """Take a step in one commit; at the first use of a bank its accounts are opened in a commit before."""
-    try:
-        async with transaction(shard.engine) as connection:
-            return await step(connection)
-    except SystemAccountsMissing as missing:
-        async with transaction(shard.engine) as connection:
-            await posting.open_accounts(connection, missing.accounts)
-    async with transaction(shard.engine) as connection:
-        return await step(connection)
-
-
 class LocalLedger:
     """Implements `ledger.service.LedgerService` on the databases that the settings name."""
 
@@ -56,12 +43,25 @@ class LocalLedger:
     async def begin(self, request: PaymentRequest, step: Step) -> StepResult:
         """See LedgerService."""
         shard = self.shards.of(request.transaction_id)
-        return await _write(shard, lambda connection: posting.begin(connection, request, step))
+        if request.idempotency is not None:
+            async with pipelined(shard.engine) as pipeline:
+                begun = await posting.begin(pipeline, request, step)
+            if begun is not None:
+                return begun
+        async with transaction(shard.engine) as connection:
+            return await posting.resume(connection, request, step)
 
     async def take_step(self, command: StepCommand) -> StepResult:
         """See LedgerService."""
         shard, now = self.shards.of(command.transaction_id), self._clock.now()
-        return await _write(shard, lambda connection: posting.take_step(connection, command, now))
+        try:
+            async with transaction(shard.engine) as connection:
+                return await posting.take_step(connection, command, now)
+        except SystemAccountsMissing as missing:
+            async with transaction(shard.engine) as connection:
+                await posting.open_accounts(connection, missing.accounts)
+        async with transaction(shard.engine) as connection:
+            return await posting.take_step(connection, command, now)
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
         """See LedgerService."""

@@ -5,8 +5,10 @@ one database transaction. `ledger/rules.py` says what each step does, `ledger/st
 are locked.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -16,12 +18,15 @@ from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest
 from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected
 from domain.ids import TransactionId
 from domain.transactions import Step, StepDecision, TransactionStatus, move
+from infra.database import Pipeline
 from ledger import statements
 from ledger.accounts import Account, Side, SystemAccount, SystemAccountsMissing, system_account
 from ledger.queries import transaction_of
 from ledger.records import StepRecord
 from ledger.rules import RULES, HoldChange, Role, Rule
 from ledger.service import AccountStatus, Transaction
+
+Wanted = dict[Role, UUID | SystemAccount]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +35,44 @@ class _Locked:
     at: datetime
 
 
-async def begin(connection: AsyncConnection, request: PaymentRequest, step: Step) -> StepResult:
-    """Record a new payment and take its first step. Raises IdempotencyKeyReused."""
+async def begin(pipeline: Pipeline, request: PaymentRequest, step: Step) -> StepResult | None:
+    """Record a new payment and take its first step, in two round trips; None if its key was used before.
+
+    Then nothing is committed, and `resume` tells what became of the key.
+    """
     rule = RULES[step]
     assert rule.first, f"{step} is not a first step"
     assert rule.kind is request.kind, f"{step} is not a step of a {request.kind}"
-    if request.idempotency is None:
-        return await _resume(connection, request.transaction_id, step, None)
-    recorded = await _claim_key(connection, request.idempotency, request.transaction_id)
-    if recorded is not None:
-        return await _resume(connection, recorded, step, request.idempotency.fingerprint)
+    assert request.idempotency is not None, "a new payment has a key"
     transaction = _as_proposed(request)
-    locked = await _lock(connection, transaction, rule)
+    wanted = _wanted(transaction, rule)
+    claimed, rows = await pipeline.run(
+        (statements.CLAIM_KEY, _claim(request.idempotency, request.transaction_id)),
+        (statements.LOCK_ACCOUNTS, {"account_ids": _sorted_ids(wanted)}),
+    )
+    if not claimed:
+        return None
+    locked = _locked(wanted, rows)
     failure = _refusal(transaction, rule, locked.accounts)
     record = StepRecord(transaction, step, locked.at, request.effective_at)
-    result = await _write(connection, record, locked.accounts, failure, new=True)
-    return _with_key(result, request.idempotency.fingerprint, replayed=False)
+    result = _decide(record, locked.accounts, failure, new=True)
+    await pipeline.run_and_commit(statements.WRITE_STEP, {"work": record.as_json()})
+    return replace(result, fingerprint=request.idempotency.fingerprint)
+
+
+async def resume(connection: AsyncConnection, request: PaymentRequest, step: Step) -> StepResult:
+    """The first outcome of a payment that is recorded: under its key, or (the sweeper's) under its id.
+
+    Raises IdempotencyKeyReused.
+    """
+    key = request.idempotency
+    if key is None:
+        return await _first_outcome(connection, request.transaction_id, step)
+    row = (await connection.execute(statements.FIND_KEY, {"key_digest": bytes.fromhex(key.key_digest)})).one()
+    if row.fingerprint != key.fingerprint:
+        raise IdempotencyKeyReused
+    first = await _first_outcome(connection, TransactionId.of(row.transaction_id), step)
+    return replace(first, fingerprint=key.fingerprint)
 
 
 async def take_step(connection: AsyncConnection, command: StepCommand, effective_at: datetime) -> StepResult:
@@ -58,7 +85,9 @@ async def take_step(connection: AsyncConnection, command: StepCommand, effective
     _demand_order(command, rule, transaction, taken)
     locked = await _lock(connection, transaction, rule)
     record = StepRecord(transaction, command.step, locked.at, effective_at)
-    return await _write(connection, record, locked.accounts, command.failure, new=False)
+    result = _decide(record, locked.accounts, command.failure, new=False)
+    await connection.execute(statements.WRITE_STEP, {"work": record.as_json()})
+    return result
 
 
 async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccount]) -> None:
@@ -67,38 +96,19 @@ async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccoun
     await connection.execute(statements.OPEN_SYSTEM_ACCOUNTS, {"accounts": orjson.dumps(rows).decode()})
 
 
-async def _claim_key(
-    connection: AsyncConnection, key: IdempotencyRecord, proposed: TransactionId
-) -> TransactionId | None:
-    digest, fingerprint = bytes.fromhex(key.key_digest), bytes.fromhex(key.fingerprint)
-    parameters = {"key_digest": digest, "fingerprint": fingerprint, "transaction_id": proposed.uuid}
-    if (await connection.execute(statements.CLAIM_KEY, parameters)).first() is not None:
-        return None
-    row = (await connection.execute(statements.FIND_KEY, {"key_digest": digest})).one()
-    if row.fingerprint != key.fingerprint:
-        raise IdempotencyKeyReused
-    return TransactionId.of(row.transaction_id)
+def _claim(key: IdempotencyRecord, proposed: TransactionId) -> dict[str, object]:
+    return {
+        "key_digest": bytes.fromhex(key.key_digest),
+        "fingerprint": bytes.fromhex(key.fingerprint),
+        "transaction_id": proposed.uuid,
+    }
 
 
-async def _resume(
-    connection: AsyncConnection, transaction_id: TransactionId, step: Step, fingerprint: str | None
-) -> StepResult:
+async def _first_outcome(connection: AsyncConnection, transaction_id: TransactionId, step: Step) -> StepResult:
     _, taken = await _lock_transaction(connection, transaction_id)
     if step not in taken:
         raise LedgerRejected(f"{transaction_id} is recorded without its first step {step}")
-    return _with_key(taken[step], fingerprint, replayed=True)
-
-
-def _with_key(result: StepResult, fingerprint: str | None, *, replayed: bool) -> StepResult:
-    return StepResult(
-        transaction_id=result.transaction_id,
-        step=result.step,
-        decision=result.decision,
-        status=result.status,
-        failure=result.failure,
-        replayed=replayed,
-        fingerprint=fingerprint,
-    )
+    return taken[step]
 
 
 async def _lock_transaction(
@@ -170,45 +180,60 @@ def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
     return wallet.uuid
 
 
-async def _lock(connection: AsyncConnection, transaction: Transaction, rule: Rule) -> _Locked:
-    """Lock the accounts of the rule's roles in one sorted statement.
-
-    Raises LedgerRejected for an unknown wallet and for one in two roles, SystemAccountsMissing for the first use.
-    """
+def _wanted(transaction: Transaction, rule: Rule) -> Wanted:
+    """The accounts of the rule's roles. Raises LedgerRejected for one in two roles."""
     wanted = {role: _account_of(transaction, role) for role in rule.roles}
+    if len(_sorted_ids(wanted)) != len(set(_sorted_ids(wanted))):
+        raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
+    return wanted
+
+
+def _id_of(account: UUID | SystemAccount) -> UUID:
+    return account if isinstance(account, UUID) else account.account_id
+
+
+def _sorted_ids(wanted: Wanted) -> list[UUID]:
+    return sorted(_id_of(account) for account in wanted.values())
+
+
+async def _lock(connection: AsyncConnection, transaction: Transaction, rule: Rule) -> _Locked:
+    """Lock the accounts of the rule's roles in one sorted statement. Raises what `_wanted` and `_locked` raise."""
+    wanted = _wanted(transaction, rule)
     if not wanted:
         return _Locked({}, (await connection.execute(statements.DATABASE_TIME)).scalar_one())
-    system = [account for account in wanted.values() if isinstance(account, SystemAccount)]
-    ids = {role: account if isinstance(account, UUID) else account.account_id for role, account in wanted.items()}
-    if len(set(ids.values())) != len(ids):
-        raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
-    found = await _lock_rows(connection, list(ids.values()))
-    if missing := [account for account in system if account.account_id not in found]:
+    rows = (await connection.execute(statements.LOCK_ACCOUNTS, {"account_ids": _sorted_ids(wanted)})).all()
+    return _locked(wanted, rows)
+
+
+def _locked(wanted: Wanted, rows: Sequence[Any]) -> _Locked:
+    """Rows of LOCK_ACCOUNTS by role.
+
+    Raises LedgerRejected for an unknown wallet, SystemAccountsMissing at the first use of an account of ours.
+    """
+    found = {row.account_id: _account_in(row) for row in rows}
+    absent = [account for account in wanted.values() if _id_of(account) not in found]
+    if unknown := [account for account in absent if isinstance(account, UUID)]:
+        raise LedgerRejected(f"there is no account {', '.join(map(str, unknown))}")
+    if missing := [account for account in absent if isinstance(account, SystemAccount)]:
         raise SystemAccountsMissing(missing)
-    if unknown := set(ids.values()) - set(found):
-        raise LedgerRejected(f"there is no account {', '.join(str(account) for account in unknown)}")
     # Two machines' clocks, or one that was set back, must not make an account's entries run backwards.
     at = max(moment for account in found.values() for moment in (account.locked_at, account.updated_at))
-    return _Locked({role: found[account_id] for role, account_id in ids.items()}, at)
+    return _Locked({role: found[_id_of(account)] for role, account in wanted.items()}, at)
 
 
-async def _lock_rows(connection: AsyncConnection, ids: list[UUID]) -> dict[UUID, Account]:
-    rows = (await connection.execute(statements.LOCK_ACCOUNTS, {"account_ids": sorted(ids)})).all()
-    return {
-        row.account_id: Account(
-            account_id=row.account_id,
-            kind=row.kind,
-            currency=row.currency,
-            balance=row.balance,
-            held=row.held,
-            floor=row.floor,
-            version=row.version,
-            status=AccountStatus(row.status),
-            updated_at=row.updated_at,
-            locked_at=row.locked_at,
-        )
-        for row in rows
-    }
+def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of SQLAlchemy's or of the driver's
+    return Account(
+        account_id=row.account_id,
+        kind=row.kind,
+        currency=row.currency,
+        balance=row.balance,
+        held=row.held,
+        floor=row.floor,
+        version=row.version,
+        status=AccountStatus(row.status),
+        updated_at=row.updated_at,
+        locked_at=row.locked_at,
+    )
 
 
 def _refusal(transaction: Transaction, rule: Rule, accounts: dict[Role, Account]) -> Failure | None:
@@ -254,14 +279,8 @@ def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -
         record.save(account)
 
 
-async def _write(
-    connection: AsyncConnection,
-    record: StepRecord,
-    accounts: dict[Role, Account],
-    failure: Failure | None,
-    *,
-    new: bool,
-) -> StepResult:
+def _decide(record: StepRecord, accounts: dict[Role, Account], failure: Failure | None, *, new: bool) -> StepResult:
+    """Put everything that the step means into the record."""
     rule = RULES[record.step]
     refused = new and failure is not None
     decision = StepDecision.REFUSED if refused else StepDecision.POSTED
@@ -269,7 +288,6 @@ async def _write(
     if not refused:
         _move_money(record, rule, accounts)
     record.outcome(status, decision, failure, new=new)
-    await connection.execute(statements.WRITE_STEP, {"work": record.as_json()})
     return StepResult(
         transaction_id=record.transaction.transaction_id,
         step=record.step,
