@@ -13,6 +13,8 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -29,13 +31,31 @@ SUPERVISOR_EVERY = 6
 MEDDLED_EVERY = 4
 FROZEN_SHARE = 0.2
 LONGEST_FREEZE_SECONDS = 15.0
+REPLAYS = 30
 
 
-def draw_strikes(chance: random.Random, number: int) -> list[Strike]:
-    """Whom one round hits, and how; those of one strike at once."""
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round does, drawn before it begins."""
+
+    payments: int
+    strikes: tuple[Strike, ...]
+    meddler: int | None
+    """The seed of an operator who terminates and resets meanwhile, if there is one."""
+
+    def __str__(self) -> str:
+        hits = ", then ".join(map(str, self.strikes))
+        return f"{self.payments} payments, {hits}" + (", operator meddling" if self.meddler is not None else "")
+
+
+def draw_round(chance: random.Random, number: int) -> Round:
+    """The round of this number, from 0."""
+    payments = chance.randint(LEAST_PAYMENTS, MOST_PAYMENTS)
     if number % SUPERVISOR_EVERY == SUPERVISOR_EVERY - 1:
-        return [Strike((SUPERVISOR,), late_seconds=chance.random())]
-    return [_draw_strike(chance) for _ in range(chance.randint(1, MOST_STRIKES))]
+        return Round(payments, (Strike((SUPERVISOR,), late_seconds=chance.random()),), meddler=None)
+    strikes = tuple(_draw_strike(chance) for _ in range(chance.randint(1, MOST_STRIKES)))
+    meddled = number % MEDDLED_EVERY == MEDDLED_EVERY - 1
+    return Round(payments, strikes, meddler=chance.getrandbits(32) if meddled else None)
 
 
 def _draw_strike(chance: random.Random) -> Strike:
@@ -44,30 +64,29 @@ def _draw_strike(chance: random.Random) -> Strike:
     return Strike(tuple(chance.sample(VICTIMS, size)), frozen, late_seconds=chance.random())
 
 
+async def play(traffic: Traffic, this: Round) -> None:
+    """Send, strike, and welcome somebody new meanwhile; returns when everything is answered and runs."""
+    async with AsyncExitStack() as stack:
+        if this.meddler is not None:
+            await stack.enter_async_context(meddling_with(traffic.platform, this.meddler))
+        await asyncio.gather(send_and_kill(traffic, traffic.mix.draw(this.payments), this.strikes), traffic.welcome())
+
+
 async def campaign(platform: Platform, rounds: int, seed: int, console: Console) -> None:
     """All rounds. Raises AssertionError where something does not hold."""
     chance = random.Random(seed)
     async with Traffic(platform, seed) as traffic:
         for number in range(rounds):
-            strikes = draw_strikes(chance, number)
-            payments = chance.randint(LEAST_PAYMENTS, MOST_PAYMENTS)
-            meddled = number % MEDDLED_EVERY == MEDDLED_EVERY - 1 and number % SUPERVISOR_EVERY != SUPERVISOR_EVERY - 1
-            hits = ", then ".join(map(str, strikes))
-            with console.status(f"round {number + 1} of {rounds}: {payments} payments, {hits}"):
-                began, traffic.app.troubles = time.monotonic(), type(traffic.app.troubles)()
-                sendings = traffic.mix.draw(payments)
-                if meddled:
-                    async with meddling_with(platform, chance.getrandbits(32)):
-                        await send_and_kill(traffic, sendings, strikes)
-                else:
-                    await send_and_kill(traffic, sendings, strikes)
+            this = draw_round(chance, number)
+            began = time.monotonic()
+            with console.status(f"round {number + 1} of {rounds}: {this}"):
+                traffic.app.troubles.clear()
+                await play(traffic, this)
                 answered = time.monotonic() - began
-                await check_everything(traffic, replays=30)
-            repeated = sum(traffic.app.troubles.values())
+                await check_everything(traffic, replays=REPLAYS)
             console.print(
-                f"round {number + 1:3d}: {payments} payments, {hits}"
-                f"{', operator meddling' if meddled else ''}: answered after {answered:.1f} s, "
-                f"whole after {time.monotonic() - began:.1f} s, {repeated} requests repeated",
+                f"round {number + 1:3d}: {this}: answered after {answered:.1f} s, whole after "
+                f"{time.monotonic() - began:.1f} s, {traffic.app.troubles.total()} requests repeated",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -85,10 +104,10 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="sagapay-kills-"))
     platform = quick_platform(home)
     console.print(f"seed {seed}, {words.rounds} rounds, platform in {home}", highlight=False, soft_wrap=True)
+    platform.up()
     try:
-        platform.up()
         asyncio.run(campaign(platform, words.rounds, seed, console))
-    except AssertionError:
+    except (AssertionError, ExceptionGroup):
         console.print_exception(show_locals=False)
         console.print(f"[red]Something was lost or moved twice.[/] The same again: --seed {seed}. Logs: {home}/logs")
         return 1

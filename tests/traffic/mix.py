@@ -67,6 +67,10 @@ class Mix:
         self._temper = dict(zip(people, tempers, strict=True))
         self._drawn = 0
 
+    def know(self, person: Person, temper: Temper) -> None:
+        """Somebody else whose orders are made here; nobody draws them."""
+        self._temper[person] = temper
+
     def draw(self, payments: int) -> list[Sending]:
         """So many payments, well mixed."""
         kinds = [DECK[number % len(DECK)] for number in range(payments)]

@@ -12,7 +12,7 @@ from uuid import uuid4
 from temporalio.api.common.v1 import WorkflowExecution as Execution
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError, RPCStatusCode
 
 from infra.temporal import connect
@@ -50,9 +50,9 @@ class Operator:
 
         await eventually(f"another run of {run.id}", is_another)
 
-    async def status(self, workflow_id: str) -> WorkflowExecutionStatus | None:
-        """How the latest run of a workflow is."""
-        return (await self.temporal.get_workflow_handle(workflow_id).describe()).status
+    async def has_nothing_open(self) -> bool:
+        """Whether no payment's workflow runs."""
+        return not [run async for run in self.temporal.list_workflows(_OPEN_PAYMENTS)]
 
     async def last_failures(self, workflow_id: str) -> list[tuple[str, str]]:
         """What the UI shows of the activities that a workflow waits for: the last failure's code and message."""

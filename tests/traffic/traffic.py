@@ -7,12 +7,14 @@ from types import TracebackType
 from typing import Final, Self
 from uuid import uuid4
 
+import httpx
 import orjson
 
 from bank_adapters.simulator.client import BankAdmin
 from bank_adapters.simulator.faults import FaultKind, Operation
+from bank_adapters.simulator.models import ApprovalView
 from tests.stack.platform import Platform
-from tests.traffic.app import PatientApp
+from tests.traffic.app import PAUSE_SECONDS, Body, PatientApp
 from tests.traffic.mix import FUNDS, TEMPERS, Mix, Repeat, Sending, Temper
 from tests.traffic.model import Model, Order, PaymentSeen, Person
 
@@ -59,9 +61,11 @@ class Traffic:
         await self._stack.aclose()
 
     async def _join(self, temper: Temper) -> Person:
-        user = orjson.loads(await self.app.post("/v1/users", {"name": temper, "email": "a@example.com"}, _any_key()))
-        link = orjson.loads(await self.app.post("/v1/bank-links", {"user_id": user["user_id"]}, _any_key()))
-        approval = await self.bank.approve(link["link_token"], holder_name=temper, opening_balance=OPENING)
+        body: Body = {"name": temper, "email": "a@example.com"}
+        key = _any_key()
+        user = orjson.loads(await self.app.post("/v1/users", body, key))
+        assert orjson.loads(await self.app.post("/v1/users", body, key)) == user
+        approval = await self._approved(user["user_id"], temper)
         body = {"user_id": user["user_id"], "public_token": approval.public_token}
         account = orjson.loads(await self.app.post("/v1/bank-accounts", body, _any_key()))
         for fault, operation in FAULTS[temper]:
@@ -75,6 +79,23 @@ class Traffic:
             account_at_bank=approval.account_id,
             opening=OPENING,
         )
+
+    async def _approved(self, user_id: str, temper: Temper) -> ApprovalView:
+        """The user says yes at the bank; with a new link where the bank died over it."""
+        while True:
+            link = orjson.loads(await self.app.post("/v1/bank-links", {"user_id": user_id}, _any_key()))
+            try:
+                return await self.bank.approve(link["link_token"], holder_name=temper, opening_balance=OPENING)
+            except httpx.TransportError:
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def welcome(self) -> None:
+        """Somebody new opens a wallet, links a bank, brings money and gives some away, whatever dies meanwhile."""
+        newcomer = await self._join(Temper.GOOD)
+        self.mix.know(newcomer, Temper.GOOD)
+        self.model.people.append(newcomer)
+        await self.ask(self.mix.deposit(newcomer, FUNDS))
+        await self.ask(self.mix.transfer(newcomer, self.person(), FUNDS // 2))
 
     def person(self, temper: Temper = Temper.GOOD) -> Person:
         """Somebody whose bank has this temper."""
