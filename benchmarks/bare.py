@@ -10,6 +10,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import uvicorn
@@ -17,7 +18,6 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from temporalio.client import Client
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from api.server import BACKLOG
 from benchmarks.bare_workflow import BareWorkflow, nothing
@@ -48,8 +48,8 @@ def build_worker(client: Client, settings: Settings) -> Worker:
         task_queue=QUEUE,
         workflows=[BareWorkflow],
         activities=[nothing],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=WORKFLOW_RUNNER.restrictions.with_passthrough_modules("benchmarks")
+        workflow_runner=replace(
+            WORKFLOW_RUNNER, restrictions=WORKFLOW_RUNNER.restrictions.with_passthrough_modules("benchmarks")
         ),
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
         max_concurrent_local_activities=settings.worker_max_concurrent,

@@ -10,6 +10,7 @@ from benchmarks.figures import PAGE
 from benchmarks.load import Kind
 from benchmarks.measure import Findings
 from benchmarks.report import ACCEPTANCE_P99_TARGET_MS
+from benchmarks.trial import percentile
 
 COLORS: Final = {
     Kind.TRANSFER: "#1b7f5c",
@@ -17,6 +18,9 @@ COLORS: Final = {
     Kind.DEPOSIT: "#2f5fb3",
     Kind.WITHDRAWAL: "#b3572f",
 }
+
+SHARES: Final = [number / 2 for number in range(1, 201)]
+"""Percent; as many points as can be told apart, however many were measured."""
 
 
 def draw(found: Findings, folder: Path = PAGE.parent) -> None:
@@ -37,9 +41,10 @@ def _latencies(found: Findings) -> Picture:
     picture = Picture(figsize=(7, 3.6))
     axes = picture.subplots()
     for kind, trial in found.latencies.items():
-        values = sorted(trial.completion_ms)
-        shares = [(number + 1) / len(values) * 100 for number in range(len(values))]
-        axes.step(values, shares, where="post", color=COLORS[kind], label=f"{kind} at {trial.plan.rate:.0f}/s")
+        values = [percentile(trial.completion_ms, share) for share in SHARES]
+        axes.plot(
+            [value or 0 for value in values], SHARES, color=COLORS[kind], label=f"{kind} at {trial.plan.rate:.0f}/s"
+        )
     axes.axvline(ACCEPTANCE_P99_TARGET_MS, color="#bbbbbb", linestyle=":", linewidth=1)
     axes.set(xscale="log", xlabel="milliseconds from the scheduled moment to completion", ylabel="% of payments")
     axes.legend(frameon=False)
