@@ -32,9 +32,18 @@ async def _write(scene: Scene, folder: Path, name: str, workflow_id: str) -> Non
 
 
 def _as_text(history: WorkflowHistory) -> str:
-    """One event a line."""
-    events = [json.dumps(event, separators=(",", ":")) for event in json.loads(history.to_json())["events"]]
+    """One event a line, without what tells of the machine that recorded it."""
+    events = [json.dumps(_portable(event), separators=(",", ":")) for event in json.loads(history.to_json())["events"]]
     return '{"events":[\n' + ",\n".join(events) + "\n]}\n"
+
+
+def _portable(node: object) -> object:
+    if isinstance(node, list):
+        return [_portable(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kept = {name: _portable(value) for name, value in node.items() if name != "stackTrace"}
+    return {**kept, "identity": "recorder"} if "identity" in kept else kept
 
 
 async def record(version: str) -> None:
