@@ -49,8 +49,8 @@ def running(servers: Servers, bank: BankProcess, tmp_path_factory: pytest.TempPa
     """The API and the worker as processes, with a few users for real ids."""
     app_key, operator_key = asyncio.run(make_keys(servers.settings))
     home = tmp_path_factory.mktemp("roles")
-    with running_roles(servers, home, "api", "worker", SAGAPAY_ACCEPT_TIMEOUT_SECONDS="30") as url:
-        found = Running(url, bearer(app_key), bearer(operator_key))
+    with running_roles(servers, home, "api", "worker", SAGAPAY_ACCEPT_TIMEOUT_SECONDS="30") as roles:
+        found = Running(roles.url, bearer(app_key), bearer(operator_key))
         learn_real_ids(found, bank)
         yield found
 

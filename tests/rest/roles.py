@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.child import Child, Command
@@ -13,15 +14,25 @@ from tests.stack.servers import Servers
 GRACE_SECONDS = 15.0
 
 
+@dataclass(frozen=True)
+class Roles:
+    """The API's address, and the processes by the names of their roles."""
+
+    url: str
+    processes: dict[str, Child]
+
+
 @contextmanager
-def running_roles(servers: Servers, home: Path, *roles: str, **variables: str) -> Iterator[str]:
-    """Start roles by their command names; gives the API's address. `variables` are further SAGAPAY_… variables."""
+def running_roles(servers: Servers, home: Path, *roles: str, **variables: str) -> Iterator[Roles]:
+    """Start roles by their command names. `variables` are further SAGAPAY_… variables."""
     (port,) = free_ports(1)
     environment = {**servers.environment, "SAGAPAY_API_PORT": str(port), "SAGAPAY_STATE_DIR": str(home), **variables}
+    found = Roles(f"http://127.0.0.1:{port}", {})
     with ExitStack() as stack:
         for role in roles:
             argv = [sys.executable, "-m", "cli", role]
             child = Child(Command(name=role, argv=argv, log=home / f"{role}.log", environment=environment))
+            found.processes[role] = child
             stack.callback(child.stop, GRACE_SECONDS)
         until("the API is ready", lambda: http_status(port, "/readyz") == 200)
-        yield f"http://127.0.0.1:{port}"
+        yield found
