@@ -16,8 +16,11 @@ from worker import WORKFLOW_RUNNER, WORKFLOWS
 
 FOLDER: Final = Path(__file__).with_name("histories")
 
-# Tokens of the simulated bank, anything like an e-mail address, and the one name that everybody here has.
-_SECRET: Final = re.compile(rf"\b(?:at|link|public)_[0-9a-f]{{8,}}|[\w.+-]+@[\w-]+\.\w+|{re.escape(NAME)}|\bsk_\w+")
+# Tokens of the simulated bank, anything like an e-mail address (PROCESS@MACHINE is none), and the one name that
+# everybody here has.
+_SECRET: Final = re.compile(
+    rf"\b(?:at|link|public)_[0-9a-f]{{8,}}|\b(?!\d+@)[\w.+-]+@[\w-]+\.\w+|{re.escape(NAME)}|\bsk_\w+"
+)
 assert _SECRET.search(EMAIL)
 
 

@@ -5,6 +5,7 @@ A corpus is written once, by the version that it is named for, and never again: 
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,8 @@ from tests.workflow.scene import Scene
 from tests.workflow.stage import whole_scene
 
 CONSOLE = Console()
+# How the SDK names a process: in identities and in the names of sticky queues.
+_PROCESS = re.compile(r"\b\d+@[A-Za-z0-9.]+")
 
 
 async def _write(scene: Scene, folder: Path, name: str, workflow_id: str) -> None:
@@ -40,10 +43,9 @@ def _as_text(history: WorkflowHistory) -> str:
 def _portable(node: object) -> object:
     if isinstance(node, list):
         return [_portable(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    kept = {name: _portable(value) for name, value in node.items() if name != "stackTrace"}
-    return {**kept, "identity": "recorder"} if "identity" in kept else kept
+    if isinstance(node, dict):
+        return {name: _portable(value) for name, value in node.items() if name != "stackTrace"}
+    return _PROCESS.sub("recorder", node) if isinstance(node, str) else node
 
 
 async def record(version: str) -> None:
