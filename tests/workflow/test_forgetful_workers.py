@@ -1,4 +1,8 @@
-"""Workers that keep no workflow in memory replay its whole history at every task: any chance or clock would show."""
+"""Workers that forget a workflow as soon as another has a task replay its history again and again.
+
+Any chance or clock in it would show. They keep one, not none: without any place the SDK's core cancels local
+activities under way, and a task is lost for its ten seconds each time.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +31,7 @@ PATHS = [
 
 
 class Forgetful(SimplePlugin):
-    """Workers without a memory; a workflow that does not replay fails, instead of being tried for ever."""
+    """Workers with a memory of one; a workflow that does not replay fails, instead of being tried for ever."""
 
     def __init__(self) -> None:
         super().__init__("forgetful")
@@ -35,7 +39,7 @@ class Forgetful(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """See the class."""
         config = super().configure_worker(config)
-        config["max_cached_workflows"] = 0
+        config["max_cached_workflows"] = 1
         config["workflow_failure_exception_types"] = [workflow.NondeterminismError]
         return config
 
