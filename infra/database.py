@@ -27,6 +27,7 @@ def make_engine(url: str, settings: Settings, *, application_name: str = "sagapa
         pool_timeout=settings.database_timeout_seconds,
         pool_pre_ping=False,
         pool_use_lifo=True,
+        hide_parameters=True,  # What a statement carries (names, memos) has no place in logs and workflow histories.
         connect_args={
             "application_name": application_name,
             "connect_timeout": 5,
