@@ -70,7 +70,6 @@ def prepare() -> None:
 def api() -> None:
     """Run the REST API."""
     from api.server import run
-
     from worker import build_transfer_worker
 
     run(settings(), build_transfer_worker)

@@ -24,7 +24,7 @@ from infra.kafka import Broker, ensure_topics, find_broker
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
 
-BUSY_SECONDS: Final = 0.02
+BUSY_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 0.25
 HOUSEKEEPING_SECONDS: Final = 0.5
 """How often to try for lanes that another relay has, and to ask whether a consumer missed something."""

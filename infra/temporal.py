@@ -1,8 +1,16 @@
 """Temporal: the client that every role shares, with one data converter for clients, workers and replayers."""
 
+from typing import Final
+
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+)
 from temporalio.service import RPCError
 
 from domain import search_attributes
@@ -10,7 +18,21 @@ from domain.contracts.payments import PaymentRequest
 from domain.errors import WorkflowsUnavailable
 from infra.settings import Settings
 
-DATA_CONVERTER = pydantic_data_converter
+_JSON: Final = PydanticJSONPlainPayloadConverter()
+
+
+class PayloadConverter(CompositePayloadConverter):
+    """The SDK's Pydantic converter, but with one JSON converter for the whole process.
+
+    The SDK makes a payload converter for each workflow run; what it has learnt of our types must outlive the run.
+    """
+
+    def __init__(self) -> None:
+        kept = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(_JSON if isinstance(each, JSONPlainPayloadConverter) else each for each in kept))
+
+
+DATA_CONVERTER: Final = DataConverter(payload_converter_class=PayloadConverter)
 
 _TRANSACTION_ID = SearchAttributeKey.for_keyword(search_attributes.TRANSACTION_ID)
 _CLIENT_ID = SearchAttributeKey.for_keyword(search_attributes.CLIENT_ID)
