@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-kill check format docs lock bench install
+.PHONY: help up down reset demo test test-slow test-kill check format docs lock bench install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -31,8 +31,10 @@ demo: up ## Start the platform and watch money move through the REST API
 	@$(BIN)/sagapay demo
 
 ##@ Prove
-test: $(STAMP) ## Run the test suite on the real servers of the embedded stack
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## Run the test suite on the real servers of the embedded stack (under 10 minutes)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test-slow: $(STAMP) ## Run the rest: every server and role killed, the supervisor's deaths, operators, a real Kafka
+	@$(BIN)/python -m pytest -m slow $(ARGS)
 test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 check: $(STAMP) ## Lint, format, strict types, import contracts, dead links
@@ -49,6 +51,7 @@ format: $(STAMP) ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 docs: $(STAMP) ## Write the tables in docs/ anew that are made from the code
 	@$(BIN)/python -m tests.house.settings_page
+	@$(BIN)/python -m tests.rest.reference_pages
 lock: ## Pin all dependencies anew
 	@$(LOCK) --all-extras -o requirements.lock pyproject.toml requirements.build.in
 	@$(LOCK) --constraints requirements.lock -o requirements.runtime.lock pyproject.toml

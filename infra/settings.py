@@ -16,7 +16,6 @@ from domain.contracts.payments import RetryPlan
 from domain.errors import SettingsInvalid
 from domain.money import CURRENCIES
 
-MAX_SHARDS = 256
 _PASSWORD = re.compile(r"(?<=:)[^@/]+(?=@)")
 
 
