@@ -33,7 +33,7 @@ demo: up ## Start the platform and watch money move through the REST API
 ##@ Prove
 test: $(STAMP) ## Run the test suite on the real servers of the embedded stack (under 10 minutes)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
-test-slow: $(STAMP) ## Run the rest: every server and role killed, the supervisor's deaths, operators, a real Kafka
+test-slow: $(STAMP) ## Run the rest: every server and role killed, the supervisor's deaths, operators
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
