@@ -183,7 +183,7 @@ def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
 def _wanted(transaction: Transaction, rule: Rule) -> Wanted:
     """The accounts of the rule's roles. Raises LedgerRejected for one in two roles."""
     wanted = {role: _account_of(transaction, role) for role in rule.roles}
-    if len(_sorted_ids(wanted)) != len(set(_sorted_ids(wanted))):
+    if len({_id_of(account) for account in wanted.values()}) != len(wanted):
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     return wanted
 
