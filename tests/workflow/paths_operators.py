@@ -25,7 +25,7 @@ async def withdrawal_terminated_then_swept(scene: Scene) -> Payment:
     await payment.handle.terminate("a test")
     assert await scene.all_of(person) == (1_000, 300, OPENING - 1_000)
     await scene.admin.remove_fault(fault)
-    assert (await sweep(scene.temporal)).restarted >= 1
+    await sweep(scene.temporal)  # Other paths sweep at the same time: whose sweep restarts it is left open.
     await scene.resumed(payment, SUCCEEDED)
     assert await scene.all_of(person) == (700, 0, OPENING - 700)
     assert await _steps(scene, payment) == PAID
