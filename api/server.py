@@ -8,6 +8,7 @@ import uvicorn
 from api.app import create_app
 from api.backends import Backends
 from api.temporal_link import HostedWorker
+from infra.role import rest_collector
 from infra.settings import Settings
 from infra.telemetry import configure_logging
 
@@ -36,6 +37,7 @@ def make_server(settings: Settings, hosted_worker: HostedWorker | None) -> Drain
         host=settings.api_host,
         port=settings.api_port,
         loop="uvloop",
+        http="httptools",
         lifespan="on",
         access_log=False,
         log_config=None,
@@ -49,4 +51,6 @@ def make_server(settings: Settings, hosted_worker: HostedWorker | None) -> Drain
 def run(settings: Settings, hosted_worker: HostedWorker | None = None) -> None:
     """Serve until SIGTERM or SIGINT."""
     configure_logging(settings.log_level, "api")
-    make_server(settings, hosted_worker).run()
+    server = make_server(settings, hosted_worker)
+    rest_collector()
+    server.run()
