@@ -23,9 +23,12 @@ _TYPES = {
 
 
 async def prepare(settings: Settings) -> None:
-    """Safe to repeat: what is there already stays as it is. Raises LedgerUnavailable, WorkflowsUnavailable."""
-    for url in settings.migration_urls:
-        await asyncio.to_thread(migrations.upgrade, url)
+    """Safe to repeat: what is there already stays as it is.
+
+    Raises SettingsInvalid where the databases were made for another number of shards, LedgerUnavailable,
+    WorkflowsUnavailable.
+    """
+    await asyncio.to_thread(migrations.upgrade_all, settings.migration_urls)
     ledger = LocalLedger(settings)
     try:
         await ledger.ensure_partitions()

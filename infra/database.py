@@ -1,13 +1,13 @@
 """PostgreSQL: engines, and the one place that says which failures mean "the database is not there"."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
 from psycopg.rows import namedtuple_row
-from sqlalchemy import TextClause
+from sqlalchemy import TextClause, event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,6 +36,24 @@ def make_engine(url: str, settings: Settings, *, application_name: str = "sagapa
             "prepare_threshold": 2,
         },
     )
+
+
+def ask_first(engine: AsyncEngine, question: str, check: Callable[[tuple[Any, ...] | None], None]) -> None:
+    """Before this process uses a database: hand the first row of `question` to `check`, whose errors pass through."""
+    asked = False
+
+    def ask(connection: Any, _record: object) -> None:  # noqa: ANN401  -- the driver's, as SQLAlchemy adapts it
+        nonlocal asked
+        if asked:
+            return
+        cursor = connection.cursor()
+        cursor.execute(question)
+        check(cursor.fetchone())
+        cursor.close()
+        connection.rollback()
+        asked = True
+
+    event.listen(engine.sync_engine, "connect", ask)
 
 
 def _is_outage(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ an embedded one and sets it. docs/reference/settings.md is the table of these fi
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -17,6 +17,9 @@ from domain.errors import SettingsInvalid
 from domain.money import CURRENCIES
 
 _PASSWORD = re.compile(r"(?<=:)[^@/]+(?=@)")
+
+MOST_SHARDS: Final = 64
+"""Each process keeps connections to every shard; more shards than this want another way to reach them."""
 
 
 def _postgres_url(url: str) -> str:
@@ -67,7 +70,7 @@ class Settings(BaseSettings):
     shard_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
         default=("postgresql://sagapay_app@127.0.0.1:15432/sagapay",),
         description="The ledger's databases as the application's role, one per shard, comma-separated; "
-        "the directory lives on the first.",
+        "the directory lives on the first. Their number and order are for ever.",
     )
     migration_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
         default=("postgresql://sagapay_owner@127.0.0.1:15432/sagapay",),
@@ -149,11 +152,16 @@ class Settings(BaseSettings):
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _one_shard_so_far(self) -> Self:
-        if len(self.shard_urls) != 1 or len(self.migration_urls) != 1:
+    def _two_roles_a_shard(self) -> Self:
+        ours, owners = len(self.shard_urls), len(self.migration_urls)
+        if ours != owners or not 0 < ours <= MOST_SHARDS:
             raise ValueError(
-                "SAGAPAY_SHARD_URLS and SAGAPAY_MIGRATION_URLS want exactly one database each in this version"
+                f"SAGAPAY_SHARD_URLS names {ours} databases and SAGAPAY_MIGRATION_URLS {owners}: both want the same "
+                f"databases in the same order, one per shard, 1 to {MOST_SHARDS}"
             )
+        for name, urls in (("SHARD", self.shard_urls), ("MIGRATION", self.migration_urls)):
+            if len(set(urls)) != len(urls):
+                raise ValueError(f"SAGAPAY_{name}_URLS names a database twice: each shard wants one of its own")
         return self
 
 

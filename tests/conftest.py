@@ -21,8 +21,7 @@ def bare_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 def servers(bare_servers: Servers) -> Servers:
     """The session's servers with all migrations applied."""
     migrations = import_module("migrations")
-    for url in bare_servers.settings.migration_urls:
-        migrations.upgrade(url)
+    migrations.upgrade_all(bare_servers.settings.migration_urls)
     return bare_servers
 
 

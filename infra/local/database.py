@@ -1,8 +1,8 @@
-"""The database and its two roles in the embedded PostgreSQL."""
+"""The databases and their two roles in the embedded PostgreSQL."""
 
 import psycopg
 
-from infra.local.names import APPLICATION, DATABASE, OWNER
+from infra.local.names import APPLICATION, OWNER, database_of
 
 
 def _connect(port: int) -> psycopg.Connection:
@@ -18,8 +18,8 @@ def answers(port: int) -> bool:
     return True
 
 
-def ensure_database(port: int) -> None:
-    """The owner's role may change tables; the application's may not, which the migrations' grants rely on.
+def ensure_databases(port: int, shards: int) -> None:
+    """One for each shard. The owner's role may change tables; the application's may not, as the grants want it.
 
     Raises RuntimeError.
     """
@@ -28,7 +28,8 @@ def ensure_database(port: int) -> None:
             for role in (OWNER, APPLICATION):
                 if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).rowcount:
                     connection.execute(f"CREATE ROLE {role} LOGIN")
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).rowcount:
-                connection.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+            for name in map(database_of, range(shards)):
+                if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount:
+                    connection.execute(f"CREATE DATABASE {name} OWNER {OWNER}")
     except psycopg.Error as error:
-        raise RuntimeError(f"the database and its roles could not be made: {error}") from error
+        raise RuntimeError(f"the databases and their roles could not be made: {error}") from error

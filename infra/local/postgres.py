@@ -36,8 +36,8 @@ CONFIGURATION: Mapping[str, str] = {
 }
 
 
-def postgres(data: Path, log: Path, port: int) -> Service:
-    """The service. The data directory is made at the first start, with the database and its two roles."""
+def postgres(data: Path, log: Path, port: int, shards: int) -> Service:
+    """The service. The data directory is made at the first start, with a database per shard and their two roles."""
     settings = {"port": str(port), **CONFIGURATION}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command = Command(
@@ -58,7 +58,7 @@ def postgres(data: Path, log: Path, port: int) -> Service:
         command=command,
         is_ready=lambda _pid: _answers(port),
         before_start=before_start,
-        once_up=lambda: _ensure_database(port),
+        once_up=lambda: _ensure_databases(port, shards),
     )
 
 
@@ -131,7 +131,7 @@ def _answers(port: int) -> bool:
     return answers(port)
 
 
-def _ensure_database(port: int) -> None:
-    from infra.local.database import ensure_database  # noqa: PLC0415
+def _ensure_databases(port: int, shards: int) -> None:
+    from infra.local.database import ensure_databases  # noqa: PLC0415
 
-    ensure_database(port)
+    ensure_databases(port, shards)

@@ -9,7 +9,7 @@ from pathlib import Path
 from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
 from infra.local.child import Command
-from infra.local.names import APPLICATION, DATABASE, OWNER
+from infra.local.names import APPLICATION, OWNER, database_of
 from infra.local.packages import folder_of
 from infra.local.postgres import POSTGRES_DATA, postgres
 from infra.local.probes import discovered_by, http_status, redis_answers
@@ -51,12 +51,16 @@ def embedded(settings: Settings, local: LocalSettings) -> Embedded:
         ports["SAGAPAY_LOCAL_REDIS_PORT"] = local.redis_port
         environment["SAGAPAY_REDIS_URL"] = f"redis://127.0.0.1:{local.redis_port}/0"
     if "shard_urls" not in named:
-        services.append(postgres(home / POSTGRES_DATA, log_of(home, "postgres"), local.postgres_port))
+        services.append(postgres(home / POSTGRES_DATA, log_of(home, "postgres"), local.postgres_port, local.shards))
         ports["SAGAPAY_LOCAL_POSTGRES_PORT"] = local.postgres_port
-        place = f"127.0.0.1:{local.postgres_port}/{DATABASE}"
-        environment["SAGAPAY_SHARD_URLS"] = f"postgresql://{APPLICATION}@{place}"
-        environment["SAGAPAY_MIGRATION_URLS"] = f"postgresql://{OWNER}@{place}"
+        environment["SAGAPAY_SHARD_URLS"] = _urls(APPLICATION, local)
+        environment["SAGAPAY_MIGRATION_URLS"] = _urls(OWNER, local)
     return Embedded(tuple(services), environment, ports)
+
+
+def _urls(role: str, local: LocalSettings) -> str:
+    place = f"postgresql://{role}@127.0.0.1:{local.postgres_port}"
+    return ",".join(f"{place}/{database_of(shard)}" for shard in range(local.shards))
 
 
 def log_of(home: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
-from infra.settings import Seconds
+from infra.settings import MOST_SHARDS, Seconds
 
 
 class LocalSettings(BaseSettings):
@@ -15,6 +15,12 @@ class LocalSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SAGAPAY_LOCAL_", extra="ignore", frozen=True)
 
     postgres_port: int = Field(default=15432, ge=1, le=65535, description="Port of the embedded PostgreSQL.")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=MOST_SHARDS,
+        description="Databases of the ledger in the embedded PostgreSQL; cannot be changed once there is data.",
+    )
     redis_port: int = Field(default=16379, ge=1, le=65535, description="Port of the embedded Valkey.")
     temporal_port: int = Field(default=7233, ge=1, le=65535, description="Port of the embedded Temporal.")
     temporal_ui_port: int = Field(default=8233, ge=1, le=65535, description="Port of Temporal's UI.")

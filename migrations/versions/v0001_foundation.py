@@ -1,24 +1,20 @@
-"""The foundation: ledger, directory and history."""
+"""The foundation: the ledger on every shard; beside shard 0 the directory and the history."""
 
-from pathlib import Path
-
-import psycopg
 from alembic import op
+
+from migrations.scripts import run_script
 
 revision = "0001"
 down_revision = None
 
-_SQL = Path(__file__).parent.parent / "sql"
-
-
-def _driver() -> psycopg.Connection:
-    connection = op.get_bind().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)
-    return connection
-
 
 def upgrade() -> None:
-    """Create the three schemas."""
-    for name in ("ledger", "directory", "history"):
-        # The driver itself, so that percent signs in SQL are not taken for parameters.
-        _driver().execute((_SQL / f"0001_{name}.sql").read_text())
+    """Create the schemas that belong here."""
+    for name in ("ledger", "directory", "history") if _is_first_shard() else ("ledger",):
+        run_script(f"0001_{name}")
+
+
+def _is_first_shard() -> bool:
+    config = op.get_context().config
+    assert config is not None
+    return bool(config.attributes["shard"] == 0)

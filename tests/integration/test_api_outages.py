@@ -26,8 +26,7 @@ GRACE_SECONDS = 10
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Servers of this module's own: other tests keep theirs while these are killed."""
     with running_servers(tmp_path_factory.mktemp("outage")) as own:
-        for url in own.settings.migration_urls:
-            import_module("migrations").upgrade(url)
+        import_module("migrations").upgrade_all(own.settings.migration_urls)
         yield own
 
 

@@ -38,10 +38,12 @@ class Servers:
 
 
 @contextmanager
-def running_servers(home: Path, **overrides: object) -> Iterator[Servers]:
+def running_servers(home: Path, *, shards: int = 1, **overrides: object) -> Iterator[Servers]:
     """Start the servers; `overrides` are fields of Settings. Raises StartFailed."""
     postgres, redis, temporal, ui, api, bank = free_ports(6)
-    local = LocalSettings(postgres_port=postgres, redis_port=redis, temporal_port=temporal, temporal_ui_port=ui)
+    local = LocalSettings(
+        postgres_port=postgres, redis_port=redis, temporal_port=temporal, temporal_ui_port=ui, shards=shards
+    )
     plan = embedded(Settings.model_construct(_fields_set={"state_dir"}, state_dir=home), local)
     ours = {**plan.environment, "SAGAPAY_API_PORT": str(api), "SAGAPAY_BANK_PORT": str(bank)}
     ours["SAGAPAY_BANK_URL"] = f"http://127.0.0.1:{bank}"

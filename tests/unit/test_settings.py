@@ -18,7 +18,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everything_has_a_default() -> None:
     settings = load_settings()
     assert settings.home_currency == "USD"
-    assert len(settings.shard_urls) == len(settings.migration_urls) == 1
+    assert len(settings.shard_urls) == len(settings.migration_urls) > 0
 
 
 def test_every_setting_is_described() -> None:
@@ -29,6 +29,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGAPAY_API_PORT", "9001")
     monkeypatch.setenv("SAGAPAY_STATE_DIR", "elsewhere")
     monkeypatch.setenv("SAGAPAY_SHARD_URLS", " postgresql://app@db:5432/ledger , ")
+    monkeypatch.setenv("SAGAPAY_MIGRATION_URLS", "postgresql://owner@db:5432/ledger")
     monkeypatch.setenv("SAGAPAY_BANK_URL", "http://bank:8100/")
     monkeypatch.setenv("SAGAPAY_UNKNOWN", "is ignored")
     settings = load_settings()
@@ -75,11 +76,29 @@ def test_a_wrong_setting_is_named_with_what_it_wants(
     assert value in refused.value.detail
 
 
-@pytest.mark.parametrize("urls", ["", "postgresql://a@b/c,postgresql://a@d/c"])
-def test_there_is_one_shard_so_far(monkeypatch: pytest.MonkeyPatch, urls: str) -> None:
-    monkeypatch.setenv("SAGAPAY_SHARD_URLS", urls)
-    with pytest.raises(SettingsInvalid, match="SAGAPAY_SHARD_URLS"):
+def test_shards_are_counted_by_their_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGAPAY_SHARD_URLS", "postgresql://app@a/x,postgresql://app@b/x")
+    monkeypatch.setenv("SAGAPAY_MIGRATION_URLS", "postgresql://owner@a/x,postgresql://owner@b/x")
+    assert len(load_settings().shard_urls) == 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "owners", "wants"),
+    [
+        ("", "", "names 0 databases"),
+        ("postgresql://a@b/c,postgresql://a@d/c", "postgresql://o@b/c", "SAGAPAY_MIGRATION_URLS 1"),
+        ("postgresql://a@b/c,postgresql://a@b/c", "postgresql://o@b/c,postgresql://o@d/c", "SHARD_URLS names a data"),
+        ("postgresql://a@b/c,postgresql://a@d/c", "postgresql://o@b/c,postgresql://o@b/c", "MIGRATION_URLS names a"),
+    ],
+)
+def test_every_shard_wants_one_database_and_both_its_roles(
+    monkeypatch: pytest.MonkeyPatch, ours: str, owners: str, wants: str
+) -> None:
+    monkeypatch.setenv("SAGAPAY_SHARD_URLS", ours)
+    monkeypatch.setenv("SAGAPAY_MIGRATION_URLS", owners)
+    with pytest.raises(SettingsInvalid) as refused:
         load_settings()
+    assert wants in refused.value.detail
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,11 @@
+"""Each database knows which shard it is."""
+
+from migrations.scripts import run_script
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Create the table of one row."""
+    run_script("0002_shard")
