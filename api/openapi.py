@@ -21,6 +21,7 @@ from domain.errors import (
     InvalidId,
     InvalidMoney,
     InvalidRequest,
+    LedgerBusy,
     LedgerUnavailable,
     NotFound,
     NotRecordedYet,
@@ -35,7 +36,15 @@ from domain.errors import (
 Responses = dict[int | str, dict[str, Any]]
 Kinds = Sequence[type[SagapayError]]
 
-READS: Final[Kinds] = (InvalidRequest, InvalidId, Unauthenticated, NotFound, InternalError, LedgerUnavailable)
+READS: Final[Kinds] = (
+    InvalidRequest,
+    InvalidId,
+    Unauthenticated,
+    NotFound,
+    InternalError,
+    LedgerUnavailable,
+    LedgerBusy,
+)
 WRITES: Final[Kinds] = (
     InvalidRequest,
     InvalidId,
@@ -47,6 +56,7 @@ WRITES: Final[Kinds] = (
     UnsupportedMediaType,
     InternalError,
     LedgerUnavailable,
+    LedgerBusy,
 )
 PAYMENTS: Final[Kinds] = (
     *WRITES,

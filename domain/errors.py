@@ -165,6 +165,12 @@ class LedgerUnavailable(Unavailable):
     code = "ledger_unavailable"
 
 
+class LedgerBusy(LedgerUnavailable):
+    """The ledger has as much to do as it may queue; nothing was recorded. Retry with the same idempotency key."""
+
+    code = "ledger_busy"
+
+
 class WorkflowsUnavailable(Unavailable):
     """The workflow engine does not answer. Retry with the same idempotency key."""
 
