@@ -1,14 +1,12 @@
 """PostgreSQL: engines, and the one place that says which failures mean "the database is not there"."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg.rows import namedtuple_row
-from sqlalchemy import TextClause, event
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -86,8 +84,8 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
-Work = tuple[TextClause, dict[str, object]]
-"""A statement with named parameters, and their values."""
+Statement = tuple[str, Mapping[str, object]]
+"""SQL as the driver wants it, with `%(name)s` for named parameters, and their values."""
 
 
 class Pipeline:
@@ -95,30 +93,26 @@ class Pipeline:
 
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
         self._driver = driver
+        self.committing = False
+        """Whether a commit was sent: after an outage its outcome is unknown."""
 
-    async def run(self, *work: Work) -> list[list[Any]]:
+    async def run(self, *statements: Statement) -> list[list[Any]]:
         """Run statements that return rows; the rows of each, as named tuples."""
         async with self._driver.pipeline():
-            cursors = [await self._send(statement, values) for statement, values in work]
+            cursors = [await self._send(statement) for statement in statements]
             return [await cursor.fetchall() for cursor in cursors]
 
-    async def run_and_commit(self, statement: TextClause, values: dict[str, object]) -> None:
+    async def run_and_commit(self, statement: Statement) -> None:
         """Run a statement that returns none, and commit with it."""
         async with self._driver.pipeline():
-            await self._send(statement, values)
+            await self._send(statement)
+            self.committing = True
             await self._driver.commit()
 
-    async def _send(self, statement: TextClause, values: dict[str, object]) -> psycopg.AsyncCursor[Any]:
-        cursor = self._driver.cursor(row_factory=namedtuple_row)
-        return await cursor.execute(_driver_sql(statement), values)
-
-
-@lru_cache(maxsize=64)
-def _driver_sql(statement: TextClause) -> bytes:
-    return str(statement.compile(dialect=_DIALECT)).encode()
-
-
-_DIALECT: Final = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+    async def _send(self, statement: Statement) -> psycopg.AsyncCursor[Any]:
+        sql, values = statement
+        cursor = self._driver.cursor(row_factory=namedtuple_row, binary=True)
+        return await cursor.execute(sql.encode(), values)
 
 
 @asynccontextmanager

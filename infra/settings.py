@@ -97,12 +97,38 @@ class Settings(BaseSettings):
     bank_host: str = Field(default="127.0.0.1", description="The address the simulated bank listens on.")
     bank_port: Port = Field(default=8100, description="The port the simulated bank listens on.")
     bank_url: HttpUrl = Field(default="http://127.0.0.1:8100", description="The simulated bank, as we call it.")
+    ledger_address: Address | None = Field(
+        default=None,
+        description="HOST:PORT of the `ledger` role. Unset: each process works on the ledger's databases itself.",
+    )
+    ledger_host: str = Field(default="127.0.0.1", description="The address the `ledger` role listens on.")
+    ledger_port: Port = Field(default=8200, description="The port the `ledger` role listens on.")
     metrics_port: Port = Field(default=0, description="Prometheus port of roles without HTTP; 0 for none.")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
 
     # -- the database ----------------------------------------------------------------------------
     database_pool_size: int = Field(default=10, ge=1, le=200, description="Connections a shard and process.")
     database_timeout_seconds: Seconds = Field(default=10, description="Longest statement of the application.")
+
+    # -- the ledger's service ---------------------------------------------------------------------
+    ledger_timeout_seconds: Seconds = Field(
+        default=10, description="Longest call to the `ledger` role; after it the outcome counts as unknown."
+    )
+    ledger_max_concurrent: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Calls that a `ledger` role carries out at once; a further one is refused with `ledger_busy`.",
+    )
+
+    # -- the ledger's writers --------------------------------------------------------------------
+    ledger_writers: int = Field(
+        default=2, ge=1, le=16, description="Groups of steps that a process commits at once on a shard."
+    )
+    ledger_group_size: int = Field(default=200, ge=1, le=2000, description="Steps that are committed together at most.")
+    ledger_queue_size: int = Field(
+        default=10_000, ge=1, description="Steps that may wait for a writer; more are told to come back (503)."
+    )
 
     # -- payments --------------------------------------------------------------------------------
     home_currency: Currency = Field(default="USD", description="Currency of a new wallet.")

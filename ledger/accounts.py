@@ -30,7 +30,6 @@ class Account:
     version: int
     status: AccountStatus
     updated_at: datetime
-    locked_at: datetime
 
     @property
     def public_id(self) -> AccountId:

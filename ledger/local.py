@@ -13,12 +13,13 @@ from domain.contracts.payments import Attention, PaymentRequest, StepCommand, St
 from domain.errors import NotFound
 from domain.ids import ClientId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step
-from infra.database import pipelined, reading, transaction
+from infra.database import reading, transaction
 from infra.settings import Settings
-from ledger import posting, queries, statements
-from ledger.accounts import SystemAccountsMissing
+from ledger import queries, statements
 from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shards
+from ledger.work import Begin, Take
+from ledger.writers import Writers
 
 _OPEN_WALLET = text("""
     INSERT INTO ledger.accounts (account_id, kind, user_id, client_id, currency, floor)
@@ -39,29 +40,28 @@ class LocalLedger:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.shards = Shards(settings)
         self._clock = clock or SystemClock()
+        self._writers = [
+            Writers(
+                shard.engine,
+                writers=settings.ledger_writers,
+                group_size=settings.ledger_group_size,
+                queue_size=settings.ledger_queue_size,
+            )
+            for shard in self.shards.all
+        ]
 
     async def begin(self, request: PaymentRequest, step: Step) -> StepResult:
         """See LedgerService."""
         shard = self.shards.of(request.transaction_id)
         if request.idempotency is not None:
-            async with pipelined(shard.engine) as pipeline:
-                begun = await posting.begin(pipeline, request, step)
-            if begun is not None:
-                return begun
-        async with transaction(shard.engine) as connection:
-            return await posting.resume(connection, request, step)
+            return await self._writers[shard.number].post(Begin(request, step))
+        async with reading(shard.engine) as connection:
+            return await queries.find_first_outcome(connection, request.transaction_id, step)
 
     async def take_step(self, command: StepCommand) -> StepResult:
         """See LedgerService."""
-        shard, now = self.shards.of(command.transaction_id), self._clock.now()
-        try:
-            async with transaction(shard.engine) as connection:
-                return await posting.take_step(connection, command, now)
-        except SystemAccountsMissing as missing:
-            async with transaction(shard.engine) as connection:
-                await posting.open_accounts(connection, missing.accounts)
-        async with transaction(shard.engine) as connection:
-            return await posting.take_step(connection, command, now)
+        shard = self.shards.of(command.transaction_id)
+        return await self._writers[shard.number].post(Take(command, self._clock.now()))
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
         """See LedgerService."""
@@ -162,4 +162,6 @@ class LocalLedger:
 
     async def aclose(self) -> None:
         """See LedgerService."""
+        for writers in self._writers:
+            await writers.aclose()
         await self.shards.aclose()

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.contracts.payments import Attention, Failure
+from domain.contracts.payments import Attention, Failure, StepResult
+from domain.errors import LedgerRejected
 from domain.ids import BankAccountId, ClientId, EntryId, TransactionId, UserId, WalletId
 from domain.money import Money
-from domain.transactions import TransactionKind, TransactionStatus
+from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.statements import FIND_KEY, TRANSACTION_COLUMNS
 
@@ -21,6 +23,12 @@ _OPEN = text(f"""
       AND created_at < now() - make_interval(secs => :seconds)
     ORDER BY transaction_id LIMIT :limit
 """)  # noqa: S608
+_FIRST_OUTCOME = text("""
+    SELECT t.transaction_id, t.status, t.failure_code, t.failure_detail, s.step, s.outcome, s.refusal_code,
+           s.refusal_detail
+    FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
+    WHERE t.transaction_id = :transaction_id AND s.step = :step
+""")
 _TIMELINE = text("""
     SELECT type, step, detail, effective_at, created_at FROM ledger.transaction_events
     WHERE transaction_id = :id ORDER BY created_at, event_id
@@ -48,7 +56,7 @@ def _attention_of(value: dict[str, str] | None) -> Attention | None:
     return Attention(step=value["step"], reason=value["reason"], since=since, detail=value.get("detail", ""))
 
 
-def transaction_of(row: Row[tuple[object, ...]]) -> Transaction:
+def transaction_of(row: Any) -> Transaction:  # noqa: ANN401  -- a row of SQLAlchemy's or of the driver's
     """A row of `TRANSACTION_COLUMNS` as the domain knows it."""
     return Transaction(
         transaction_id=TransactionId.of(row.transaction_id),
@@ -61,7 +69,7 @@ def transaction_of(row: Row[tuple[object, ...]]) -> Transaction:
         bank_account_id=BankAccountId.of(row.bank_account_id) if row.bank_account_id else None,
         bank=row.bank,
         memo=row.memo,
-        failure=Failure(code=row.failure_code, detail=row.failure_detail) if row.failure_code else None,
+        failure=failure_of(row),
         attention=_attention_of(row.attention),
         workflow_id=row.workflow_id,
         effective_at=row.effective_at,
@@ -88,6 +96,33 @@ async def find_transaction(connection: AsyncConnection, transaction_id: Transact
     """One transaction, or None."""
     row = (await connection.execute(_TRANSACTION, {"id": transaction_id.uuid})).first()
     return transaction_of(row) if row else None
+
+
+async def find_first_outcome(connection: AsyncConnection, transaction_id: TransactionId, step: Step) -> StepResult:
+    """What became of a recorded payment's first step, and where it stands now. Raises LedgerRejected."""
+    key = {"transaction_id": transaction_id.uuid, "step": step}
+    row = (await connection.execute(_FIRST_OUTCOME, key)).first()
+    if row is None:
+        raise LedgerRejected(f"{transaction_id} is not recorded with {step} as its first step")
+    return outcome_of(row, TransactionStatus(row.status), failure_of(row))
+
+
+def failure_of(row: Any) -> Failure | None:  # noqa: ANN401  -- a row of SQLAlchemy's or of the driver's
+    """Why a transaction failed, or None."""
+    return Failure(code=row.failure_code, detail=row.failure_detail) if row.failure_code else None
+
+
+def outcome_of(row: Any, status: TransactionStatus, failure: Failure | None) -> StepResult:  # noqa: ANN401
+    """A row of `transaction_steps` as the answer to a repeat; `status` and `failure` are the transaction's."""
+    refused = Failure(code=row.refusal_code, detail=row.refusal_detail) if row.refusal_code else None
+    return StepResult(
+        transaction_id=TransactionId.of(row.transaction_id),
+        step=Step(row.step),
+        decision=StepDecision(row.outcome),
+        status=status,
+        failure=refused or failure,
+        replayed=True,
+    )
 
 
 async def find_open(

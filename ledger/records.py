@@ -1,61 +1,108 @@
-"""What one step writes, gathered in memory, and the rows it becomes."""
+"""What a group of steps writes, gathered in memory, and the rows it becomes."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import orjson
 
 from domain.contracts.payments import Failure
-from domain.events import (
-    ENTRIES_TOPIC,
-    TRANSACTIONS_TOPIC,
-    EntryPostedEvent,
-    TransactionCompletedEvent,
-    TransactionEvent,
-    TransactionFailedEvent,
-    TransactionProcessingEvent,
-    lane_of,
-)
+from domain.events import ENTRIES_TOPIC, TRANSACTIONS_TOPIC, lane_of
 from domain.ids import EntryId, EventId, PostingId, new_uuid
 from domain.transactions import Step, StepDecision, TransactionStatus
 from ledger.accounts import Account, Side
 from ledger.service import Transaction
+from ledger.statements import PARTS, write_group
 
 Row = dict[str, object]
 
-_EVENT_OF_STATUS: dict[TransactionStatus, type[TransactionEvent]] = {
-    TransactionStatus.PROCESSING: TransactionProcessingEvent,
-    TransactionStatus.SUCCEEDED: TransactionCompletedEvent,
-    TransactionStatus.FAILED: TransactionFailedEvent,
+_EVENT_OF: Final[Mapping[TransactionStatus, str]] = {
+    TransactionStatus.PROCESSING: "transaction.processing",
+    TransactionStatus.SUCCEEDED: "transaction.completed",
+    TransactionStatus.FAILED: "transaction.failed",
 }
 
 
-@dataclass(slots=True)
+class Writing:
+    """The rows of one commit: those of all steps of a group, and each account as the last of them left it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[Row]] = {"steps": []}
+        self.events: list[tuple[str, str, str, UUID, str]] = []
+        """(topic, key, type, event id, data)"""
+        self._accounts: dict[UUID, Account] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.rows["steps"])
+
+    def add(self, table: str, row: Row) -> None:
+        """One more row."""
+        self.rows.setdefault(table, []).append(row)
+
+    def save(self, account: Account, at: datetime) -> None:
+        """Store what became of an account."""
+        account.updated_at = at
+        self._accounts[account.account_id] = account
+
+    def statement(self) -> tuple[str, dict[str, object]]:
+        """The one statement that writes everything, and its values."""
+        if self._accounts:
+            self.rows["accounts"] = [_standing_of(account) for account in self._accounts.values()]
+        values: dict[str, object] = {table: orjson.dumps(rows).decode() for table, rows in self.rows.items()}
+        present = {*self.rows, "events"} if self.events else self.rows.keys()
+        if self.events:
+            values |= _event_columns(self.events)
+        return write_group(tuple(part for part in PARTS if part in present)), values
+
+
+def _standing_of(account: Account) -> Row:
+    return {
+        "account_id": account.account_id,
+        "balance": account.balance,
+        "held": account.held,
+        "version": account.version,
+        "updated_at": account.updated_at,
+    }
+
+
+def array(values: list[str]) -> str:
+    """A PostgreSQL array of words that need no quotes: numbers, ids, names of ours."""
+    return f"{{{','.join(values)}}}"
+
+
+def _event_columns(events: list[tuple[str, str, str, UUID, str]]) -> dict[str, object]:
+    return {
+        "topics": array([event[0] for event in events]),
+        "keys": array([event[1] for event in events]),
+        "lanes": array([str(lane_of(event[1])) for event in events]),
+        "types": array([event[2] for event in events]),
+        "event_ids": array([event[3].hex for event in events]),
+        "data": [event[4] for event in events],
+    }
+
+
 class StepRecord:
-    """The rows of one step of `transaction`, all stamped with the same `at`, written in one commit."""
+    """The rows of one step of `transaction`, all stamped with the same `at`."""
 
-    transaction: Transaction
-    step: Step
-    at: datetime
-    effective_at: datetime
-    tables: dict[str, list[Row]] = field(default_factory=dict)
-
-    def _add(self, table: str, row: Row) -> None:
-        self.tables.setdefault(table, []).append(row)
+    def __init__(
+        self, writing: Writing, transaction: Transaction, step: Step, at: datetime, effective_at: datetime
+    ) -> None:
+        self._writing = writing
+        self.transaction = transaction
+        self.step = step
+        self.at = at
+        self.effective_at = effective_at
+        self._posting_id: UUID | None = None
 
     def _uuid(self) -> UUID:
         return new_uuid(self.transaction.transaction_id.bucket)
 
-    def as_json(self) -> str:
-        """The document that `statements.WRITE_STEP` takes."""
-        return orjson.dumps(self.tables).decode()
-
     def outcome(self, status: TransactionStatus, decision: StepDecision, failure: Failure | None, *, new: bool) -> None:
-        """The step's outcome and where it leaves the transaction, with its event."""
+        """The step's outcome and where it leaves the transaction, with its event. Comes last."""
         txn = self.transaction
         refused = failure if decision is StepDecision.REFUSED else None
-        self._add(
+        self._writing.add(
             "steps",
             {
                 "transaction_id": txn.transaction_id.uuid,
@@ -63,17 +110,19 @@ class StepRecord:
                 "outcome": decision,
                 "refusal_code": refused.code if refused else None,
                 "refusal_detail": refused.detail if refused else None,
-                "posting_id": self.tables["postings"][0]["posting_id"] if "postings" in self.tables else None,
+                "posting_id": self._posting_id,
+                "event_id": self._uuid(),
+                "detail": {"code": failure.code, "detail": failure.detail} if failure else {},
+                "effective_at": self.effective_at,
                 "created_at": self.at,
             },
         )
-        self._timeline(f"step.{decision}", failure)
         if new:
-            self._new_transaction(status, failure)
+            self._writing.add("transactions", self._new_transaction(status, failure))
         elif status != txn.status:
-            self._add("moved_transactions", self._standing(status, failure))
+            self._writing.add("moves", self._standing(status, failure))
         if new or status != txn.status:
-            self._transaction_event(status, failure)
+            self._tell_transaction(status, failure)
 
     def _standing(self, status: TransactionStatus, failure: Failure | None) -> Row:
         failed = failure if status is TransactionStatus.FAILED else None
@@ -85,48 +134,40 @@ class StepRecord:
             "completed_at": self.at if status.final else None,
         }
 
-    def _new_transaction(self, status: TransactionStatus, failure: Failure | None) -> None:
+    def _new_transaction(self, status: TransactionStatus, failure: Failure | None) -> Row:
         txn = self.transaction
-        self._add(
-            "new_transactions",
-            {
-                "kind": txn.kind,
-                "client_id": txn.client_id.uuid,
-                "amount": txn.amount.minor_units,
-                "currency": txn.amount.currency,
-                "source_wallet_id": txn.source_wallet_id and txn.source_wallet_id.uuid,
-                "destination_wallet_id": txn.destination_wallet_id and txn.destination_wallet_id.uuid,
-                "bank_account_id": txn.bank_account_id and txn.bank_account_id.uuid,
-                "bank": txn.bank,
-                "memo": txn.memo,
-                "workflow_id": txn.workflow_id,
-                "effective_at": txn.effective_at,
-                "created_at": self.at,
-                **self._standing(status, failure),
-            },
-        )
+        return {
+            "kind": txn.kind,
+            "client_id": txn.client_id.uuid,
+            "amount": txn.amount.minor_units,
+            "currency": txn.amount.currency,
+            "source_wallet_id": txn.source_wallet_id and txn.source_wallet_id.uuid,
+            "destination_wallet_id": txn.destination_wallet_id and txn.destination_wallet_id.uuid,
+            "bank_account_id": txn.bank_account_id and txn.bank_account_id.uuid,
+            "bank": txn.bank,
+            "memo": txn.memo,
+            "workflow_id": txn.workflow_id,
+            "effective_at": txn.effective_at,
+            "created_at": self.at,
+            **self._standing(status, failure),
+        }
 
     def post(self, lines: list[tuple[Account, Side]]) -> None:
         """One posting of the transaction's amount over `lines`; the accounts already have their new balance."""
-        txn = self.transaction
-        posting_id = self._uuid()
-        self._add(
-            "postings",
-            {
-                "posting_id": posting_id,
-                "transaction_id": txn.transaction_id.uuid,
-                "step": self.step,
-                "effective_at": self.effective_at,
-                "created_at": self.at,
-            },
-        )
+        self._posting_id = self._uuid()
         for account, side in lines:
-            self._entry(posting_id, account, side)
+            self._entry(self._posting_id, account, side)
 
     def _entry(self, posting_id: UUID, account: Account, side: Side) -> None:
         txn = self.transaction
-        entry_id = new_uuid(txn.transaction_id.bucket)
-        self._add(
+        entry_id = self._uuid()
+        line: Row = {
+            "amount": txn.amount.minor_units,
+            "currency": account.currency,
+            "balance_after": account.balance,
+            "version": account.version,
+        }
+        self._writing.add(
             "entries",
             {
                 "entry_id": entry_id,
@@ -134,31 +175,25 @@ class StepRecord:
                 "transaction_id": txn.transaction_id.uuid,
                 "account_id": account.account_id,
                 "type": side,
-                "amount": txn.amount.minor_units,
-                "currency": account.currency,
-                "balance_after": account.balance,
-                "version": account.version,
                 "created_at": self.at,
+                **line,
             },
         )
-        event = EntryPostedEvent(
-            entry_id=EntryId.of(entry_id),
-            posting_id=PostingId.of(posting_id),
-            tx_id=txn.transaction_id,
-            account_id=account.public_id,
-            side=side,
-            amount=txn.amount.minor_units,
-            currency=account.currency,
-            balance_after=account.balance,
-            version=account.version,
-            timestamp=self.at,
-        )
-        self._tell(ENTRIES_TOPIC, account.public_id, event.type, event.model_dump_json())
+        told: Row = {
+            "entry_id": EntryId.of(entry_id),
+            "posting_id": PostingId.of(posting_id),
+            "tx_id": txn.transaction_id,
+            "account_id": account.public_id,
+            "side": side,
+            "timestamp": self.at,
+            **line,
+        }
+        self._tell(ENTRIES_TOPIC, account.public_id, "entry.posted", told)
 
     def place_hold(self, account: Account) -> None:
         """Reserve the transaction's amount."""
-        self._add(
-            "new_holds",
+        self._writing.add(
+            "placed_holds",
             {
                 "hold_id": self._uuid(),
                 "transaction_id": self.transaction.transaction_id.uuid,
@@ -170,7 +205,7 @@ class StepRecord:
 
     def end_hold(self, *, captured: bool) -> None:
         """End the transaction's hold, once: the database refuses a second ending."""
-        self._add(
+        self._writing.add(
             "ended_holds",
             {
                 "transaction_id": self.transaction.transaction_id.uuid,
@@ -182,59 +217,29 @@ class StepRecord:
 
     def save(self, account: Account) -> None:
         """Store an account's new balance, held amount and version."""
-        self._add(
-            "accounts",
-            {
-                "account_id": account.account_id,
-                "balance": account.balance,
-                "held": account.held,
-                "version": account.version,
-                "updated_at": self.at,
-            },
-        )
+        self._writing.save(account, self.at)
 
-    def _timeline(self, kind: str, failure: Failure | None) -> None:
-        self._add(
-            "timeline",
-            {
-                "transaction_id": self.transaction.transaction_id.uuid,
-                "event_id": self._uuid(),
-                "type": kind,
-                "step": self.step,
-                "detail": {"code": failure.code, "detail": failure.detail} if failure else {},
-                "effective_at": self.effective_at,
-                "created_at": self.at,
-            },
-        )
-
-    def _transaction_event(self, status: TransactionStatus, failure: Failure | None) -> None:
+    def _tell_transaction(self, status: TransactionStatus, failure: Failure | None) -> None:
         txn = self.transaction
-        event = _EVENT_OF_STATUS[status](
-            tx_id=txn.transaction_id,
-            client_id=txn.client_id,
-            kind=txn.kind,
-            status=status,
-            sender_id=txn.source_wallet_id,
-            receiver_id=txn.destination_wallet_id,
-            bank_account_id=txn.bank_account_id,
-            amount=txn.amount.minor_units,
-            currency=txn.amount.currency,
-            memo=txn.memo,
-            timestamp=self.at,
-            failure=failure if status is TransactionStatus.FAILED else None,
-        )
-        name = f"transaction.{'completed' if status is TransactionStatus.SUCCEEDED else status}"
-        self._tell(TRANSACTIONS_TOPIC, txn.transaction_id, name, event.model_dump_json())
+        failed = failure if status is TransactionStatus.FAILED else None
+        told: Row = {
+            "tx_id": txn.transaction_id,
+            "client_id": txn.client_id,
+            "kind": txn.kind,
+            "status": status,
+            "sender_id": txn.source_wallet_id,
+            "receiver_id": txn.destination_wallet_id,
+            "bank_account_id": txn.bank_account_id,
+            "amount": txn.amount.minor_units,
+            "currency": txn.amount.currency,
+            "memo": txn.memo,
+            "timestamp": self.at,
+            "failure": {"code": failed.code, "detail": failed.detail} if failed else None,
+        }
+        self._tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], told)
 
-    def _tell(self, topic: str, key: str, kind: str, data: str) -> None:
-        self._add(
-            "outbox",
-            {
-                "lane": lane_of(key),
-                "event_id": EventId.new(self.transaction.transaction_id.bucket).uuid,
-                "topic": topic,
-                "key": key,
-                "type": kind,
-                "data": orjson.Fragment(data),
-            },
-        )
+    def _tell(self, topic: str, key: str, kind: str, data: Row) -> None:
+        """An event as its model in domain/events.py has it; a test reads each with the model."""
+        event_id = EventId.new(self.transaction.transaction_id.bucket).uuid
+        told = orjson.dumps({"type": kind, **data}, option=orjson.OPT_UTC_Z).decode()
+        self._writing.events.append((topic, key, kind, event_id, told))

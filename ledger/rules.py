@@ -113,3 +113,6 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
         ),
     }
 )
+
+FIRST_STEPS: Final = tuple(step for step, rule in RULES.items() if rule.first)
+"""A payment is recorded by exactly one of these."""

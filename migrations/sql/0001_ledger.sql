@@ -10,7 +10,7 @@ CREATE TABLE ledger.accounts (
     code       text UNIQUE,
     user_id    uuid,
     client_id  uuid,
-    currency   text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    currency   text NOT NULL CHECK (length(currency) = 3 AND currency = upper(currency)),
     balance    bigint NOT NULL DEFAULT 0,
     held       bigint NOT NULL DEFAULT 0 CHECK (held >= 0),
     floor      bigint,
@@ -133,10 +133,9 @@ CREATE TABLE ledger.outbox (
     topic      text   NOT NULL,
     key        text   NOT NULL,
     type       text   NOT NULL,
-    data       jsonb  NOT NULL,
-    PRIMARY KEY (created_at, xid, id)
+    data       json   NOT NULL,
+    PRIMARY KEY (topic, lane, xid, id, created_at)
 ) PARTITION BY RANGE (created_at);
-CREATE INDEX outbox_order ON ledger.outbox (topic, lane, xid, id);
 
 -- A stream is a (topic, lane): how far it was published, and to which broker; a new broker is given again what was not
 -- confirmed (docs/adr/0003-outbox-order-and-replaced-brokers.md).

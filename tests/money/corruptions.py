@@ -34,7 +34,8 @@ _ONE_PARTITION: Final = (
 def _told(field: str) -> str:
     # The event of the last line says one more too: a thief who covers tracks.
     return (
-        f"UPDATE ledger.outbox SET data = data || jsonb_build_object('{field}', (data->>'{field}')::bigint + 1) "
+        "UPDATE ledger.outbox SET "
+        f"data = (data::jsonb || jsonb_build_object('{field}', (data->>'{field}')::bigint + 1))::json "
         f"WHERE {_ITS_EVENT};"
     )
 

@@ -1,0 +1,223 @@
+"""How a step is decided on locked accounts. Pure: no I/O; `ledger/rules.py` says what each step does.
+
+The steps of a group are decided one after the other against the same accounts in memory, as if each had been committed
+before the next. One that is refused leaves everything as it was.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
+from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected
+from domain.transactions import Step, StepDecision, TransactionStatus, move
+from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, system_account
+from ledger.records import StepRecord, Writing
+from ledger.rules import RULES, HoldChange, Role, Rule
+from ledger.service import AccountStatus, Transaction
+from ledger.work import Begin, Take
+
+Wanted = Mapping[Role, UUID | SystemAccount]
+
+
+class Book:
+    """The accounts of a group as they are after the steps decided so far."""
+
+    def __init__(self, accounts: Iterable[Account], now: datetime) -> None:
+        self._accounts = {account.account_id: account for account in accounts}
+        self._now = now
+
+    def accounts(self, wanted: Wanted) -> dict[Role, Account]:
+        """The accounts by their roles. Raises LedgerRejected for a wallet that does not exist."""
+        absent = [str(account) for account in wanted.values() if id_of(account) not in self._accounts]
+        if absent:
+            raise LedgerRejected(f"there is no account {', '.join(absent)}")
+        return {role: self._accounts[id_of(account)] for role, account in wanted.items()}
+
+    def demand_system_accounts(self, wanted: Iterable[Wanted]) -> None:
+        """Raises SystemAccountsMissing if some of ours are used for the first time."""
+        missing = {
+            account
+            for roles in wanted
+            for account in roles.values()
+            if isinstance(account, SystemAccount) and account.account_id not in self._accounts
+        }
+        if missing:
+            raise SystemAccountsMissing(list(missing))
+
+    def moment(self, accounts: Iterable[Account]) -> datetime:
+        """When a step on these accounts happens.
+
+        Two machines' clocks, or one that was set back, must not make an account's entries run backwards.
+        """
+        return max([self._now, *(account.updated_at for account in accounts)])
+
+
+def id_of(account: UUID | SystemAccount) -> UUID:
+    """An account's id, whoever's it is."""
+    return account if isinstance(account, UUID) else account.account_id
+
+
+def wanted_by(transaction: Transaction, step: Step) -> Wanted:
+    """The accounts of the step's roles. Raises LedgerRejected for one in two roles, and for another kind's step."""
+    if RULES[step].kind is not transaction.kind:
+        raise LedgerRejected(f"{step} is not a step of a {transaction.kind}")
+    wanted = {role: _account_of(transaction, role) for role in RULES[step].roles}
+    if len({id_of(account) for account in wanted.values()}) != len(wanted):
+        raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
+    return wanted
+
+
+def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
+    match role:
+        case Role.SOURCE:
+            wallet = transaction.source_wallet_id
+        case Role.DESTINATION:
+            wallet = transaction.destination_wallet_id
+        case _:
+            assert transaction.bank is not None, f"{transaction.transaction_id} names no bank"
+            return system_account(role, transaction.bank, transaction.amount.currency, transaction.transaction_id)
+    assert wallet is not None, f"{transaction.transaction_id} has no {role}"
+    return wallet.uuid
+
+
+def proposed(request: PaymentRequest) -> Transaction:
+    """A new payment as it is before its first step."""
+    return Transaction(
+        transaction_id=request.transaction_id,
+        kind=request.kind,
+        status=TransactionStatus.PENDING,
+        client_id=request.client_id,
+        amount=request.amount,
+        source_wallet_id=request.source_wallet_id,
+        destination_wallet_id=request.destination_wallet_id,
+        bank_account_id=request.bank_account_id,
+        bank=request.bank,
+        memo=request.memo,
+        failure=None,
+        attention=None,
+        workflow_id=request.workflow_id,
+        effective_at=request.effective_at,
+        created_at=request.effective_at,
+        completed_at=None,
+    )
+
+
+def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, writing: Writing) -> StepResult:
+    """Take a payment's first step, or refuse it and record why. Raises LedgerRejected; then nothing is recorded."""
+    rule = RULES[work.step]
+    assert rule.first, f"{work.step} is not a first step"
+    accounts = book.accounts(wanted)
+    at = book.moment(accounts.values())
+    record = StepRecord(writing, transaction, work.step, at, work.request.effective_at)
+    failure = _refusal(transaction, rule, accounts)
+    return replace(_decide(record, rule, accounts, failure, new=True), fingerprint=work.key.fingerprint)
+
+
+class Recorded:
+    """A recorded transaction while its later steps are decided; locked."""
+
+    def __init__(self, transaction: Transaction, taken: dict[Step, StepResult]) -> None:
+        self.transaction = transaction
+        self.taken = taken
+
+    def take(self, work: Take, wanted: Wanted, book: Book, writing: Writing) -> StepResult:
+        """Take a later step, or answer what became of it before. Raises LedgerRejected."""
+        command, rule = work.command, RULES[work.command.step]
+        if command.step in self.taken:
+            return self.taken[command.step]
+        self._demand_order(command, rule)
+        accounts = book.accounts(wanted)
+        at = book.moment(accounts.values())
+        record = StepRecord(writing, self.transaction, command.step, at, work.effective_at)
+        result = _decide(record, rule, accounts, command.failure, new=False)
+        self._moved(result)
+        return result
+
+    def _moved(self, result: StepResult) -> None:
+        self.transaction = replace(
+            self.transaction, status=result.status, failure=result.failure or self.transaction.failure
+        )
+        self.taken = {step: replace(other, status=result.status) for step, other in self.taken.items()}
+        self.taken[result.step] = replace(result, replayed=True)
+
+    def _demand_order(self, command: StepCommand, rule: Rule) -> None:
+        assert not rule.first, f"{command.step} begins a payment"
+        posted = {step for step, result in self.taken.items() if result.decision is StepDecision.POSTED}
+        if rule.after is not None and rule.after not in posted:
+            raise LedgerRejected(f"{command.step} wants {rule.after} to be posted before")
+        if rule.not_after in posted:
+            raise LedgerRejected(f"{command.step} cannot follow {rule.not_after}")
+        if (rule.then is TransactionStatus.FAILED) != (command.failure is not None):
+            raise LedgerRejected(f"{command.step} wants a failure exactly when it fails the transaction")
+        move(self.transaction.status, rule.then)
+
+
+def repeated(first: StepResult, key: IdempotencyRecord) -> StepResult:
+    """The answer to a key that was used before. Raises IdempotencyKeyReused if it was for another request."""
+    if first.fingerprint != key.fingerprint:
+        raise IdempotencyKeyReused
+    return replace(first, replayed=True)
+
+
+def _refusal(transaction: Transaction, rule: Rule, accounts: dict[Role, Account]) -> Failure | None:
+    """Why the ledger decides against a new payment, or None. The order is part of the contract."""
+    for role in (Role.SOURCE, Role.DESTINATION):
+        account = accounts.get(role)
+        if account is None:
+            continue
+        who = "The sender's" if role is Role.SOURCE else "The receiver's"
+        if account.status is AccountStatus.CLOSED:
+            return Failure(code=DecisionCode.WALLET_CLOSED, detail=f"{who} wallet is closed.")
+        if account.status is AccountStatus.FROZEN:
+            return Failure(code=DecisionCode.WALLET_FROZEN, detail=f"{who} wallet is frozen.")
+        if account.currency != transaction.amount.currency:
+            return Failure(
+                code=DecisionCode.CURRENCY_MISMATCH,
+                detail=f"{who} wallet is in {account.currency}, the amount in {transaction.amount.currency}.",
+            )
+    source = accounts.get(Role.SOURCE)
+    if source is not None and not source.can_spend(transaction.amount.minor_units):
+        return Failure(code=DecisionCode.INSUFFICIENT_FUNDS, detail="The available balance is less than the amount.")
+    return None
+
+
+def _decide(
+    record: StepRecord, rule: Rule, accounts: dict[Role, Account], failure: Failure | None, *, new: bool
+) -> StepResult:
+    """Put everything that the step means into the record."""
+    refused = new and failure is not None
+    decision = StepDecision.REFUSED if refused else StepDecision.POSTED
+    status = TransactionStatus.FAILED if refused else rule.then
+    if not refused:
+        _move_money(record, rule, accounts)
+    record.outcome(status, decision, failure, new=new)
+    return StepResult(
+        transaction_id=record.transaction.transaction_id,
+        step=record.step,
+        decision=decision,
+        status=status,
+        failure=failure,
+    )
+
+
+def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -> None:
+    amount = record.transaction.amount.minor_units
+    source = accounts.get(Role.SOURCE)
+    if rule.hold is not None:
+        assert source is not None
+        if rule.hold is HoldChange.PLACE:
+            source.held += amount
+            record.place_hold(source)
+        else:
+            source.held -= amount
+            record.end_hold(captured=rule.hold is HoldChange.CAPTURE)
+    if rule.debit is not None and rule.credit is not None:
+        debited, credited = accounts[rule.debit], accounts[rule.credit]
+        debited.apply("DEBIT", amount)
+        credited.apply("CREDIT", amount)
+        record.post([(debited, "DEBIT"), (credited, "CREDIT")])
+    for account in accounts.values():
+        assert account.can_spend(0), f"{account.public_id} would fall below its floor"
+        record.save(account)
