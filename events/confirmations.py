@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events.messages import Incoming
@@ -35,12 +35,10 @@ _CONFIRM: Final = text("""
     WHERE c.consumer = :consumer AND c.shard = s.shard AND c.topic = s.topic AND c.lane = s.lane
 """)
 
-# Only what the relay has published can be missing; what it has not will come by itself.
-_BEHIND: Final = text(f"""
-    SELECT c.shard, c.topic, c.lane
+_READ: Final = text(f"""
+    SELECT c.shard, c.topic, c.lane, c.xid, c.id
     FROM ledger.consumer_positions c JOIN {_STREAMS} AS s(shard, topic, lane) USING (shard, topic, lane)
-    JOIN ledger.relay_positions r USING (topic, lane)
-    WHERE c.consumer = :consumer AND (r.xid, r.id) > (c.xid, c.id)
+    WHERE c.consumer = :consumer
 """)  # noqa: S608
 
 _ASK_AGAIN: Final = text(f"""
@@ -98,7 +96,16 @@ class Confirmations:
 
     async def lock(self, connection: AsyncConnection, streams: Iterable[Stream]) -> dict[Stream, Position]:
         """Where we are, and nobody else moves until the end of the database transaction."""
-        rows = await connection.execute(_LOCK, {"consumer": self._consumer, **_columns(streams)})
+        return await self._positions(connection, _LOCK, streams)
+
+    async def read(self, connection: AsyncConnection, streams: Iterable[Stream]) -> dict[Stream, Position]:
+        """Where we are now."""
+        return await self._positions(connection, _READ, streams)
+
+    async def _positions(
+        self, connection: AsyncConnection, query: TextClause, streams: Iterable[Stream]
+    ) -> dict[Stream, Position]:
+        rows = await connection.execute(query, {"consumer": self._consumer, **_columns(streams)})
         return {Stream(row.shard, row.topic, row.lane): Position(int(row.xid), row.id) for row in rows}
 
     async def confirm(self, connection: AsyncConnection, positions: Mapping[Stream, Position]) -> None:
@@ -113,11 +120,6 @@ class Confirmations:
                 "ids": [position.id for _, position in moved],
             },
         )
-
-    async def behind(self, connection: AsyncConnection, streams: Iterable[Stream]) -> list[Stream]:
-        """Those streams of which the relay has published more than we have."""
-        rows = await connection.execute(_BEHIND, {"consumer": self._consumer, **_columns(streams)})
-        return [Stream(row.shard, row.topic, row.lane) for row in rows]
 
     async def ask_again(self, connection: AsyncConnection, streams: Iterable[Stream]) -> None:
         """Tell the relay that what follows our positions did not come."""

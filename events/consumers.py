@@ -7,6 +7,7 @@ What comes again is ignored, what comes too early is refused, and what does not 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -20,9 +21,10 @@ from events import metrics
 from events.confirmations import Confirmations, News, new_events
 from events.history import History
 from events.messages import EventUnreadable, Incoming, incoming
+from events.outbox import published
 from events.patience import EMBEDDED_SECONDS, REAL_SECONDS, Patience
-from events.streams import Stream, streams_of
-from infra.database import make_engine, transaction
+from events.streams import Position, Stream, streams_of
+from infra.database import make_engine, reading, transaction
 from infra.kafka import Broker, consumer_config, ensure_topics, find_broker
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
@@ -62,10 +64,12 @@ class Handler(Protocol):
 class ConsumerLoop:
     """Runs one handler. Outages of the database and of Kafka only delay it."""
 
-    def __init__(self, handler: Handler, settings: Settings, engine: AsyncEngine, life: Life) -> None:
+    def __init__(self, handler: Handler, settings: Settings, engines: Sequence[AsyncEngine], life: Life) -> None:
+        """`engines` lead to the shards, in their order; effects are had on the first."""
         self._handler = handler
         self._settings = settings
-        self._engine = engine
+        self._engines = engines
+        self._engine = engines[0]
         self._life = life
         self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
         self._confirmations = Confirmations(handler.name)
@@ -86,7 +90,7 @@ class ConsumerLoop:
 
     async def _register(self) -> None:
         async with transaction(self._engine) as connection:
-            for shard in range(len(self._settings.shard_urls)):
+            for shard in range(len(self._engines)):
                 await self._confirmations.register(connection, streams_of(self._handler.topics, shard))
 
     async def _consume(self, broker: Broker) -> None:
@@ -165,16 +169,27 @@ class ConsumerLoop:
     async def _ask_again(self, consumer: Consumer, patience: Patience) -> None:
         """Say what did not come: a lossy broker dropped it, or it was gone before we were there."""
         lanes = [(place.topic, place.partition) for place in await asyncio.to_thread(consumer.assignment)]
-        shards = range(len(self._settings.shard_urls))
-        streams = [Stream(shard, topic, lane) for shard in shards for topic, lane in lanes]
+        streams = [Stream(shard, topic, lane) for shard in range(len(self._engines)) for topic, lane in lanes]
         if not (quiet := patience.quiet(streams)):
             return
+        told = await self._published(quiet)
         async with transaction(self._engine) as connection:
-            lost = patience.lost(await self._confirmations.behind(connection, quiet))
+            positions = await self._confirmations.read(connection, quiet)
+            lost = patience.lost([stream for stream in quiet if stream in told and told[stream] > positions[stream]])
             if lost:
                 await self._confirmations.ask_again(connection, lost)
         for stream in lost:
             log.warning("consumer.asks_again", consumer=self._handler.name, topic=stream.topic, lane=stream.lane)
+
+    async def _published(self, streams: Iterable[Stream]) -> dict[Stream, Position]:
+        """What the relays have published: only that can be missing. A shard that is down says nothing."""
+        found: dict[Stream, Position] = {}
+        for shard in sorted({stream.shard for stream in streams}):
+            with suppress(LedgerUnavailable):
+                async with reading(self._engines[shard]) as connection:
+                    saved = await published(connection, shard, {stream.lane for stream in streams})
+                    found |= {stream: place.position for stream, place in saved.items()}
+        return found
 
 
 def _next_messages(consumer: Consumer) -> list[Message]:
@@ -188,13 +203,14 @@ HANDLERS: Final[tuple[Handler, ...]] = (History(),)
 
 async def consumers(settings: Settings, life: Life) -> None:
     """All consumers, side by side."""
-    engine = make_engine(settings.shard_urls[0], settings, application_name="sagapay-consumers")
+    engines = [make_engine(url, settings, application_name="sagapay-consumers") for url in settings.shard_urls]
     try:
         async with asyncio.TaskGroup() as group:
             for handler in HANDLERS:
-                group.create_task(ConsumerLoop(handler, settings, engine, life).run())
+                group.create_task(ConsumerLoop(handler, settings, engines, life).run())
     finally:
-        await engine.dispose()
+        for engine in engines:
+            await engine.dispose()
 
 
 def run(settings: Settings) -> None:

@@ -13,13 +13,16 @@ REWOUND = Counter(
 AHEAD = Gauge(
     "sagapay_relay_ahead_events",
     "Events published to the embedded broker and not confirmed.",
-    ["topic"],
+    ["topic", "shard"],
     registry=REGISTRY,
 )
 LAG = Gauge(
-    "sagapay_relay_lag_seconds", "Age of the oldest event that is not published, as far as was read.", registry=REGISTRY
+    "sagapay_relay_lag_seconds",
+    "Age of the oldest event that is not published, as far as was read.",
+    ["shard"],
+    registry=REGISTRY,
 )
-LANES_HELD = Gauge("sagapay_relay_lanes", "Lanes that this process publishes.", registry=REGISTRY)
+LANES_HELD = Gauge("sagapay_relay_lanes", "Lanes that this process publishes.", ["shard"], registry=REGISTRY)
 
 APPLIED = Counter("sagapay_consumer_applied_total", "Events applied.", ["consumer"], registry=REGISTRY)
 DUPLICATES = Counter(
@@ -42,9 +45,9 @@ DELAY = Gauge(
 class LagClock:
     """The age of the oldest waiting event, still growing while nothing can be published."""
 
-    def __init__(self) -> None:
+    def __init__(self, shard: int) -> None:
         self._oldest: datetime | None = None
-        LAG.set_function(self.seconds)
+        LAG.labels(shard).set_function(self.seconds)
 
     def waiting_since(self, oldest: datetime | None) -> None:
         """The oldest event known to wait, or None if there is none."""

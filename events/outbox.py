@@ -1,9 +1,10 @@
 """The relay's side of the database: which lanes are ours, what waits there, how far everybody is.
 
-All of it on one connection, which also holds the lanes' locks: a relay that lost its lanes can save nothing.
+What it saves goes over the connection that holds the lanes' locks: a relay that lost its lanes can save nothing. How
+far consumers are is beside their effects, on the first shard.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,12 +76,22 @@ class Confirmation:
     missing: bool
 
 
-class Outbox:
-    """One shard's outbox, over a connection in autocommit that is never handed to anybody else."""
+async def published(connection: AsyncConnection, shard: int, lanes: Iterable[int]) -> dict[Stream, Published]:
+    """How far the relays of a shard have come, over a connection to it."""
+    rows = await connection.execute(_SAVED, {"lanes": sorted(lanes)})
+    return {Stream(shard, row.topic, row.lane): Published(Position(int(row.xid), row.id), row.broker) for row in rows}
 
-    def __init__(self, connection: AsyncConnection, shard: int) -> None:
+
+class Outbox:
+    """One shard's outbox, over connections in autocommit that are never handed to anybody else.
+
+    `home` leads to the first shard, `connection` to the outbox's own; on the first shard they are the same.
+    """
+
+    def __init__(self, connection: AsyncConnection, shard: int, home: AsyncConnection) -> None:
         self._connection = connection
         self._shard = shard
+        self._home = home
 
     async def prepare(self) -> None:
         """Settings of this session: one plan for all polls, and no waiting for the disk.
@@ -126,11 +137,7 @@ class Outbox:
 
     async def published(self, lanes: frozenset[int]) -> dict[Stream, Published]:
         """What was saved by whoever had these lanes last."""
-        rows = await self._connection.execute(_SAVED, {"lanes": list(lanes)})
-        return {
-            Stream(self._shard, row.topic, row.lane): Published(Position(int(row.xid), row.id), row.broker)
-            for row in rows
-        }
+        return await published(self._connection, self._shard, lanes)
 
     async def save(self, broker_id: str, positions: Mapping[Stream, Position]) -> None:
         """Record how far streams are published."""
@@ -148,11 +155,11 @@ class Outbox:
     async def confirmations(self, lanes: frozenset[int]) -> dict[Stream, list[Confirmation]]:
         """Where the registered consumers of each stream are."""
         found: dict[Stream, list[Confirmation]] = {}
-        for row in await self._connection.execute(_CONFIRMED, {"shard": self._shard, "lanes": list(lanes)}):
+        for row in await self._home.execute(_CONFIRMED, {"shard": self._shard, "lanes": list(lanes)}):
             stream = Stream(self._shard, row.topic, row.lane)
             found.setdefault(stream, []).append(Confirmation(Position(int(row.xid), row.id), row.missing))
         return found
 
     async def answered(self, stream: Stream) -> None:
         """What consumers of this stream missed is being published again."""
-        await self._connection.execute(_ANSWERED, {"shard": stream.shard, "topic": stream.topic, "lane": stream.lane})
+        await self._home.execute(_ANSWERED, {"shard": stream.shard, "topic": stream.topic, "lane": stream.lane})

@@ -7,9 +7,11 @@ go of everything, waits a little and begins again from what is recorded.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.errors import BrokerUnavailable, LedgerUnavailable
 from domain.events import LANES
@@ -46,7 +48,7 @@ class Relay:
         self._life = life
         self._shard = shard
         self._backoff = Backoff(FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS)
-        self._lag = metrics.LagClock()
+        self._lag = metrics.LagClock(shard)
 
     async def run(self) -> None:
         """Until the role is asked to end. Outages of the database and of Kafka only delay it."""
@@ -59,26 +61,30 @@ class Relay:
                 await self._life.pause(pause)
 
     async def _session(self) -> None:
-        """One connection, and what it holds, until something goes wrong."""
-        engine = make_engine(self._settings.shard_urls[self._shard], self._settings, application_name="sagapay-relay")
+        """The connections, and what they hold, until something goes wrong."""
         try:
-            async with reading(engine) as connection:
-                outbox = Outbox(connection, self._shard)
+            async with AsyncExitStack() as stack:
+                connection = await self._connect(stack, self._shard)
+                outbox = Outbox(connection, self._shard, await self._connect(stack, 0) if self._shard else connection)
                 await outbox.prepare()
                 lanes = await self._wait_for_lanes(outbox)
                 if lanes:
                     await self._note_lag(outbox, lanes)
                     await self._serve(outbox, lanes)
         finally:
-            # The locks belong to the connection: it is closed, not kept.
-            await engine.dispose()
-            metrics.LANES_HELD.set(0)
+            metrics.LANES_HELD.labels(self._shard).set(0)
+
+    async def _connect(self, stack: AsyncExitStack, shard: int) -> AsyncConnection:
+        """A connection for as long as `stack` is open. The locks belong to it: it is closed then, not kept."""
+        engine = make_engine(self._settings.shard_urls[shard], self._settings, application_name="sagapay-relay")
+        stack.push_async_callback(engine.dispose)
+        return await stack.enter_async_context(reading(engine))
 
     async def _wait_for_lanes(self, outbox: Outbox) -> frozenset[int]:
         while not self._life.stopping:
             lanes = await outbox.lock_lanes(frozenset())
             self._life.ready()
-            metrics.LANES_HELD.set(len(lanes))
+            metrics.LANES_HELD.labels(self._shard).set(len(lanes))
             if lanes:
                 return lanes
             await self._life.pause(HOUSEKEEPING_SECONDS)
@@ -160,7 +166,7 @@ class Delivery:
             track.confirmed(found)
             await self._outbox.answered(stream)
         self._lanes |= lanes
-        metrics.LANES_HELD.set(len(self._lanes))
+        metrics.LANES_HELD.labels(self._shard).set(len(self._lanes))
         log.info("relay.publishes", lanes=sorted(self._lanes), broker=self._broker.broker_id)
         await self._outbox.save(self._broker.broker_id, {s: track.position for s, track in self._tracks.items()})
 
@@ -194,7 +200,7 @@ class Delivery:
                 await self._outbox.answered(stream)
         for topic in TOPICS:
             ahead = sum(track.ahead for stream, track in self._tracks.items() if stream.topic == topic)
-            metrics.AHEAD.labels(topic).set(ahead)
+            metrics.AHEAD.labels(topic, self._shard).set(ahead)
 
     async def _publish_some(self) -> int:
         """Publish what there is, one batch of each stream. Returns the size of the largest."""

@@ -27,8 +27,8 @@ class DiesBeforeItsOffsets(ConsumerLoop):
 
 async def consume() -> None:
     """Never returns."""
-    engine = make_engine(settings().shard_urls[0], settings())
-    await DiesBeforeItsOffsets(Recorder(), settings(), engine, Life()).run()
+    engines = [make_engine(url, settings()) for url in settings().shard_urls]
+    await DiesBeforeItsOffsets(Recorder(), settings(), engines, Life()).run()
 
 
 asyncio.run(consume())

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.events import ENTRIES_TOPIC, TRANSACTIONS_TOPIC, Envelope, lane_of
 from events.consumers import ConsumerLoop, Handler
-from events.relay import Relay
+from events.relay import relay
 from events.streams import TOPICS
 from infra.database import make_engine
 from infra.kafka import DISCOVERY_FILE
@@ -24,18 +25,23 @@ from infra.local.probes import discovered_by
 from infra.role import Life
 from infra.settings import Settings
 from tests.events.outbox_rows import Row, insert
-from tests.money.scratch import Database
+from tests.money.scratch import Database, settings_of
 
 PATIENCE_SECONDS = 60.0
 
 
 @dataclass
 class Stage:
-    """Everything between the outbox and an effect. Nothing runs until a test starts it."""
+    """Everything between the outboxes and an effect. Nothing runs until a test starts it."""
 
-    database: Database
+    shards: Sequence[Database]
     settings: Settings
     children: list[Child] = field(default_factory=list)
+
+    @property
+    def database(self) -> Database:
+        """The first shard, where effects are had."""
+        return self.shards[0]
 
     @property
     def home(self) -> Path:
@@ -52,8 +58,8 @@ class Stage:
         """A role as a process: `python` with these words, and settings that differ."""
         own = {
             "state_dir": self.home,
-            "shard_urls": self.settings.shard_urls[0],
-            "migration_urls": self.settings.migration_urls[0],
+            "shard_urls": ",".join(self.settings.shard_urls),
+            "migration_urls": ",".join(self.settings.migration_urls),
             **settings,
         }
         environment = {f"SAGAPAY_{name.upper()}": str(value) for name, value in own.items()}
@@ -65,67 +71,64 @@ class Stage:
         self.children.append(child)
         return child
 
-    def tell(self, *rows: Row) -> None:
+    def tell(self, *rows: Row, shard: int = 0) -> None:
         """Commit events to the outbox, all in one database transaction."""
-        with self.connect() as connection, connection.transaction():
+        with self.connect(shard) as connection, connection.transaction():
             insert(connection, *rows)
 
     @contextmanager
-    def connect(self) -> Iterator[psycopg.Connection]:
+    def connect(self, shard: int = 0) -> Iterator[psycopg.Connection]:
         """A connection in autocommit, as the superuser."""
-        with self.database.connect() as connection:
+        with self.shards[shard].connect() as connection:
             yield connection
 
-    def ask(self, query: str) -> list[tuple[object, ...]]:
+    def ask(self, query: str, shard: int = 0) -> list[tuple[object, ...]]:
         """The rows of a query."""
-        with self.connect() as connection:
+        with self.connect(shard) as connection:
             return connection.execute(query.encode()).fetchall()
 
     @asynccontextmanager
     async def relay(self, **overrides: object) -> AsyncIterator[Life]:
-        """A relay in this process."""
+        """The relays of all shards in this process."""
         life = Life()
-        async with _running(Relay(self.settings.model_copy(update=overrides), life).run(), life):
+        async with _running(relay(self.settings.model_copy(update=overrides), life), life):
             yield life
 
     @asynccontextmanager
     async def consumer(self, handler: Handler) -> AsyncIterator[Life]:
         """A consumer in this process."""
-        life, engine = Life(), make_engine(self.settings.shard_urls[0], self.settings)
+        life, engines = Life(), [make_engine(url, self.settings) for url in self.settings.shard_urls]
         try:
-            async with _running(ConsumerLoop(handler, self.settings, engine, life).run(), life):
+            async with _running(ConsumerLoop(handler, self.settings, engines, life).run(), life):
                 yield life
         finally:
-            await engine.dispose()
+            for engine in engines:
+                await engine.dispose()
 
-    def outbox(self, topic: str) -> dict[int, list[str]]:
+    def outbox(self, topic: str, shard: int = 0) -> dict[int, list[str]]:
         """The positions in the outbox, by lane, in their order."""
-        return _by_lane(
-            self.ask(
-                f"SELECT lane, xid::text || '/' || id FROM ledger.outbox WHERE topic = '{topic}' ORDER BY lane, xid, id"
-            )
-        )
+        query = f"SELECT lane, xid::text || '/' || id FROM ledger.outbox WHERE topic = '{topic}' ORDER BY lane, xid, id"
+        return _by_lane(self.ask(query, shard))
 
-    def effects(self, consumer: str = "recorder", topic: str = TOPICS[0]) -> dict[int, list[str]]:
+    def effects(self, consumer: str = "recorder", topic: str = TOPICS[0], shard: int = 0) -> dict[int, list[str]]:
         """The positions of the effects of a Recorder, by lane, in the order in which they happened."""
-        return _by_lane(
-            self.ask(
-                f"SELECT lane, position FROM effects WHERE consumer = '{consumer}' AND topic = '{topic}' "
-                "ORDER BY lane, number"
-            )
+        query = (
+            f"SELECT lane, position FROM effects WHERE consumer = '{consumer}' AND topic = '{topic}' "
+            f"AND shard = {shard} ORDER BY lane, number"
         )
+        return _by_lane(self.ask(query))
 
     async def until_all_applied(self, *consumers: str, topic: str = TOPICS[0]) -> None:
-        """Wait until each consumer had the effects of the whole outbox, then check: each once and in order."""
-        wanted = self.outbox(topic)
-        total = sum(map(len, wanted.values()))
-        for consumer in consumers or ("recorder",):
+        """Wait until each consumer had the effects of all outboxes, then check: each once and in order."""
+        for shard, consumer in product(range(len(self.shards)), consumers or ("recorder",)):
+            wanted = self.outbox(topic, shard)
+            total = sum(map(len, wanted.values()))
 
-            def enough(consumer: str = consumer) -> bool:
-                return sum(map(len, self.effects(consumer, topic).values())) >= total
+            def enough(consumer: str = consumer, shard: int = shard, total: int = total) -> bool:
+                return sum(map(len, self.effects(consumer, topic, shard).values())) >= total
 
-            await eventually(enough, f"{consumer} to have {total} effects")
-            assert self.effects(consumer, topic) == wanted
+            await eventually(enough, f"{consumer} to have {total} effects of shard {shard}")
+            assert self.effects(consumer, topic, shard) == wanted
 
 
 class Recorder:
@@ -141,12 +144,13 @@ class Recorder:
     async def apply(self, connection: AsyncConnection, envelopes: Sequence[Envelope]) -> None:
         await asyncio.sleep(self._slow_seconds)
         statement = text(
-            "INSERT INTO effects (consumer, topic, lane, position, type) "
-            "VALUES (:consumer, :topic, :lane, :position, :type)"
+            "INSERT INTO effects (consumer, shard, topic, lane, position, type) "
+            "VALUES (:consumer, :shard, :topic, :lane, :position, :type)"
         )
         rows = [
             {
                 "consumer": self.name,
+                "shard": envelope.shard,
                 "topic": ENTRIES_TOPIC if envelope.type == "entry.posted" else TRANSACTIONS_TOPIC,
                 "lane": lane_of(envelope.key),
                 "position": envelope.position,
@@ -158,18 +162,19 @@ class Recorder:
 
 
 EFFECTS = """
-    CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, consumer text, topic text, lane int,
+    CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, consumer text, shard int, topic text,
+                          lane int,
                           position text, type text, at timestamptz DEFAULT clock_timestamp());
     GRANT SELECT, INSERT ON effects TO sagapay_app
 """
 
 
 @contextmanager
-def staged(database: Database, base: Settings, home: Path, **overrides: object) -> Iterator[Stage]:
-    """A stage; what it has started is gone afterwards."""
+def staged(shards: Sequence[Database], base: Settings, home: Path, **overrides: object) -> Iterator[Stage]:
+    """A stage over these shards; what it has started is gone afterwards."""
     own = {"state_dir": home, "kafka_bootstrap": None, **overrides}
-    stage = Stage(database, database.settings(base, **own))
-    with database.connect() as connection:
+    stage = Stage(shards, settings_of(shards, base, **own))
+    with stage.database.connect() as connection:
         connection.execute(EFFECTS.encode())
     try:
         yield stage

@@ -22,7 +22,7 @@ from tests.stack.servers import Servers
 
 @pytest.fixture
 def stage(databases: Databases, bare_servers: Servers, tmp_path: Path) -> Iterator[Stage]:
-    with databases.copy() as database, staged(database, bare_servers.settings, tmp_path) as made:
+    with databases.copy() as database, staged([database], bare_servers.settings, tmp_path) as made:
         yield made
 
 
@@ -151,7 +151,7 @@ async def test_all_streams_are_read_in_one_statement_each_in_order_and_bounded(s
     stage.tell(*(transaction_event() for _ in range(200)), *(entry_event(WalletId.new(n), 1) for n in range(50)))
     engine = make_engine(stage.settings.shard_urls[0], stage.settings)
     async with reading(engine) as connection:
-        outbox = Outbox(connection, 0)
+        outbox = Outbox(connection, 0, connection)
         rows = await outbox.read(dict.fromkeys(streams_of(TOPICS, 0), (START, 20)))
         assert len(rows) == 4 * 20 + sum(min(20, len(lane)) for lane in stage.outbox(ENTRIES_TOPIC).values())
         for stream in streams_of(TOPICS, 0):

@@ -26,7 +26,7 @@ from tests.stack.servers import Servers
 @pytest.fixture(scope="module")
 def stage(databases: Databases, bare_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     home: Path = tmp_path_factory.mktemp("history")
-    with databases.copy() as database, staged(database, bare_servers.settings, home) as made:
+    with databases.copy() as database, staged([database], bare_servers.settings, home) as made:
         yield made
 
 

@@ -22,7 +22,7 @@ RELAY = ("-m", "cli", "relay")
 
 @pytest.fixture
 def stage(databases: Databases, bare_servers: Servers, tmp_path: Path) -> Iterator[Stage]:
-    with databases.copy() as database, staged(database, bare_servers.settings, tmp_path) as made:
+    with databases.copy() as database, staged([database], bare_servers.settings, tmp_path) as made:
         yield made
 
 
@@ -131,7 +131,7 @@ async def test_without_a_broker_events_wait_and_the_lag_grows(stage: Stage) -> N
     lag: list[float] = []
 
     def noted() -> bool:
-        lines = [line for line in _metrics(port).splitlines() if line.startswith("sagapay_relay_lag_seconds ")]
+        lines = [line for line in _metrics(port).splitlines() if line.startswith("sagapay_relay_lag_seconds{")]
         lag.extend(seconds for line in lines if (seconds := float(line.split()[1])) > 0)
         return len(lag) > 3 and lag[-1] > lag[0] + 1
 

@@ -40,7 +40,7 @@ def kafka(tmp_path: Path) -> Iterator[KafkaServer]:
 def stage(databases: Databases, bare_servers: Servers, tmp_path: Path, kafka: KafkaServer) -> Iterator[Stage]:
     with (
         databases.copy() as database,
-        staged(database, bare_servers.settings, tmp_path, kafka_bootstrap=kafka.bootstrap) as made,
+        staged([database], bare_servers.settings, tmp_path, kafka_bootstrap=kafka.bootstrap) as made,
     ):
         yield made
 
