@@ -1,7 +1,7 @@
 """The worker's composition root: build, register, run. `python worker.py` runs it.
 
-One process polls every queue: transfers, payments, operations, and one queue per bank. The API builds the transfer
-worker from here too, so that transfers start eagerly in its own process.
+One process polls every queue: transfers, payments, batches, operations, and one queue per bank. The API builds the
+transfer worker from here too, so that transfers start eagerly in its own process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,12 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.bank import BankActivities
+from activities.batches import BatchActivities
 from activities.ledger import LedgerActivities
 from activities.sweep import SweepActivities
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
+from domain.contracts.batches import BATCH_QUEUE
 from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
 from domain.errors import WorkflowsUnavailable
 from infra.role import Backoff, Life, run_role
@@ -28,12 +30,14 @@ from infra.schedules import ensure_sweep_schedule
 from infra.settings import Settings, settings
 from infra.telemetry import configure_logging
 from infra.temporal import connect
+from ledger.batches import Batches
 from ledger.directory import Directory
 from ledger.local import LocalLedger
 from ledger.service import LedgerService
 from workflows.deposit import DepositWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.transfer import TransferWorkflow
+from workflows.transfer_batch import TransferBatchWorkflow
 from workflows.withdrawal import WithdrawalWorkflow
 
 WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
@@ -44,12 +48,16 @@ WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
 WORKFLOWS: Final[Mapping[str, Sequence[type]]] = {
     TRANSFER_QUEUE: (TransferWorkflow,),
     PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow),
+    BATCH_QUEUE: (TransferBatchWorkflow,),
     OPERATIONS_QUEUE: (SweepWorkflow,),
 }
 """What runs on which queue. Recorded histories are replayed against all of them, in the runner above."""
 
 BUILD_ID: Final = f"sagapay-{version('sagapay')}"
 """Without one the SDK compiles the source of every loaded module for a digest: seconds at each start."""
+
+BATCHES_AT_ONCE: Final = 4
+"""Slices that a process pays at once. Each has hundreds of transfers with the ledger, beside everybody else's."""
 
 _GRACE: Final = timedelta(seconds=10)
 _log = structlog.get_logger(__name__)
@@ -74,7 +82,9 @@ def build_workers(
     client: Client,
     ledger: LedgerService,
     directory: Directory,
+    batches: Batches,
     banks: Mapping[str, BankAdapter],
+    *,
     settings: Settings,
 ) -> list[Worker]:
     """A worker for each queue. A bank's calls have their own, so that a dead bank takes no place from the others."""
@@ -91,11 +101,21 @@ def build_workers(
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
+    in_batches = Worker(
+        client,
+        task_queue=BATCH_QUEUE,
+        workflows=WORKFLOWS[BATCH_QUEUE],
+        activities=BatchActivities(ledger, batches, client, settings.retry_plan()).all(),
+        workflow_runner=WORKFLOW_RUNNER,
+        max_concurrent_activities=BATCHES_AT_ONCE,
+        graceful_shutdown_timeout=_GRACE,
+        build_id=BUILD_ID,
+    )
     operations = Worker(
         client,
         task_queue=OPERATIONS_QUEUE,
         workflows=WORKFLOWS[OPERATIONS_QUEUE],
-        activities=[SweepActivities(ledger, client, settings).sweep_orphans],
+        activities=[SweepActivities(ledger, batches, client, settings).sweep_orphans],
         workflow_runner=WORKFLOW_RUNNER,
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
@@ -113,7 +133,7 @@ def build_workers(
         )
         for bank in banks
     ]
-    return [build_transfer_worker(client, ledger, settings), payments, operations, *bank_workers]
+    return [build_transfer_worker(client, ledger, settings), payments, in_batches, operations, *bank_workers]
 
 
 async def work(settings: Settings, life: Life) -> None:
@@ -128,7 +148,7 @@ async def work(settings: Settings, life: Life) -> None:
         banks = {name: open_bank(name, settings) for name in bank_names()}
         for bank in banks.values():
             stack.push_async_callback(bank.aclose)
-        for worker in build_workers(client, ledger, directory, banks, settings):
+        for worker in build_workers(client, ledger, directory, Batches(ledger.shards), banks, settings=settings):
             await stack.enter_async_context(worker)
         await ensure_sweep_schedule(client, settings)
         life.ready()

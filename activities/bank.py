@@ -8,14 +8,13 @@ So it sends within one visibility window of its start or not at all, and "never 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from temporalio import activity
 
 from activities.failures import as_failures
+from activities.heartbeats import heartbeats
 from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruction
 from domain.contracts.activities import LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
 from domain.contracts.banks import BankCommand, BankReply, BankState
@@ -23,8 +22,6 @@ from domain.errors import BankUnavailable, BankUnknown, LedgerRejected
 from domain.money import Money
 from ledger.directory import Directory
 from ledger.service import LedgerService
-
-_HEARTBEAT_SECONDS: Final = 2.0
 
 
 class BankActivities:
@@ -42,14 +39,14 @@ class BankActivities:
     async def pull_from_bank(self, command: BankCommand) -> BankReply:
         """Take the amount from the user's bank account. Retryable: bank_unavailable, bank_unknown."""
         with as_failures():
-            async with _heartbeats():
+            async with heartbeats():
                 return await self._send(command, self._banks[command.bank], self._banks[command.bank].pull)
 
     @activity.defn(name=PUSH_TO_BANK)
     async def push_to_bank(self, command: BankCommand) -> BankReply:
         """Pay the amount to the user's bank account. Retryable: bank_unavailable, bank_unknown."""
         with as_failures():
-            async with _heartbeats():
+            async with heartbeats():
                 return await self._send(command, self._banks[command.bank], self._banks[command.bank].push)
 
     @activity.defn(name=LOOK_UP_AT_BANK)
@@ -57,7 +54,7 @@ class BankActivities:
         """What the bank did with the reference. Not seen inside its visibility window is `bank_unknown`."""
         with as_failures():
             bank = self._banks[command.bank]
-            async with _heartbeats():
+            async with heartbeats():
                 answer = await bank.look_up(command.reference)
             if isinstance(answer, BankPayment):
                 return _reply(answer, command.amount)
@@ -108,22 +105,6 @@ async def _unbroken(request: Awaitable[BankPayment]) -> BankPayment:
 
 def _window(bank: BankAdapter) -> timedelta:
     return timedelta(seconds=bank.capabilities.visibility_window_seconds)
-
-
-@asynccontextmanager
-async def _heartbeats() -> AsyncIterator[None]:
-    """Lets the server notice a worker that was killed, and the activity hear of a pause or reset."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            activity.heartbeat()
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
 
 
 def _reply(payment: BankPayment, asked: Money) -> BankReply:

@@ -1,4 +1,4 @@
-"""The sweeper: an open transaction whose workflow does not run gets a new one, which resumes from its steps."""
+"""The sweeper: an open transaction or batch whose workflow does not run gets a new one that resumes it."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,14 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from activities.failures import as_failures
 from domain.contracts.activities import SWEEP_ORPHANS, SweepReport, SweepRequest
+from domain.contracts.batches import BatchRequest
 from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, RetryPlan
 from domain.contracts.workflows import DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
 from domain.transactions import TransactionKind
+from infra.batches import start_batch
 from infra.settings import Settings
 from infra.temporal import payment_attributes
+from ledger.batches import Batches
 from ledger.service import LedgerService, Transaction
 
 WORKFLOW_OF = {
@@ -30,6 +33,7 @@ class SweepActivities:
     """Needs the ledger to find them and Temporal's client to start them."""
 
     ledger: LedgerService
+    batches: Batches
     client: Client
     settings: Settings
 
@@ -42,6 +46,11 @@ class SweepActivities:
                 activity.heartbeat(seen)
                 seen += 1
                 restarted += await self._start(transaction)
+            async for batch in self.batches.open_batches(older_than_seconds=request.older_than_seconds):
+                activity.heartbeat(seen)
+                seen += 1
+                wanted = BatchRequest(batch_id=batch.batch_id, mode=batch.mode, transfers=batch.transfers)
+                restarted += await start_batch(self.client, wanted, batch.client_id)
         return SweepReport(seen=seen, restarted=restarted)
 
     async def _start(self, transaction: Transaction) -> bool:

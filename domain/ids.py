@@ -117,6 +117,13 @@ class TransactionId(PrefixedId):
     prefix = "txn"
 
 
+class BatchId(PrefixedId):
+    """Many transfers from one wallet, asked for at once."""
+
+    __slots__ = ()
+    prefix = "tb"
+
+
 class PostingId(PrefixedId):
     """An atomic set of entries that sums to zero."""
 

@@ -1,8 +1,11 @@
 """What operators read at the top of a payment in the Temporal UI: Markdown, no personal data."""
 
+from datetime import timedelta
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from domain.contracts.batches import BatchRequest
     from domain.contracts.payments import Attention, PaymentRequest, StepResult
 
 
@@ -25,4 +28,24 @@ def parked_details(request: PaymentRequest, first: StepResult, attention: Attent
 It tries again by itself every {request.plan.slow_retry_seconds:.0f} s. To try now, send the update `retry`; to end it
 unpaid, send the update `cancel`: the bank is asked first, and the payment ends only if the bank never got it. Both take
 `{{"by": "your name", "reason": "why"}}`. More in docs/operations/stuck-payments.md.
+"""
+
+
+def batch_details(request: BatchRequest, attention: Attention | None, slow_retry: timedelta) -> str:
+    """Why a batch is parked, or that it goes on."""
+    head = f"**batch of {request.transfers} transfers**, `{request.batch_id}`"
+    if attention is None:
+        return f"{head}: goes on by itself."
+    return f"""{head}: **parked**
+
+| | |
+|---|---|
+| step | `{attention.step}` |
+| reason | `{attention.reason}` |
+| since | {attention.since.isoformat(timespec="seconds")} |
+
+> {attention.detail}
+
+It tries again by itself every {slow_retry.total_seconds():.0f} s. To try now, send the update `retry` with
+`{{"by": "your name", "reason": "why"}}`. What is paid stays paid. More in docs/operations/stuck-payments.md.
 """

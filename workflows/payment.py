@@ -107,7 +107,7 @@ class Payment:
     @retry.validator
     def _may_retry(self, command: OperatorCommand) -> None:
         if self.attention is None:
-            raise _refused(CANNOT_RETRY, "The payment is not parked; it is trying by itself.")
+            raise refused(CANNOT_RETRY, "The payment is not parked; it is trying by itself.")
 
     @workflow.update(name=CANCEL_UPDATE, description="Stop the payment if the bank has not got it. {by, reason}")
     async def cancel(self, command: OperatorCommand) -> str:
@@ -119,7 +119,7 @@ class Payment:
     @cancel.validator
     def _may_cancel(self, command: OperatorCommand) -> None:
         if reason := self.why_not_cancel():
-            raise _refused(CANNOT_CANCEL, reason)
+            raise refused(CANNOT_CANCEL, reason)
 
     def why_not_cancel(self) -> str | None:
         """Why it is too late to cancel, or None."""
@@ -180,7 +180,7 @@ class Payment:
 
     async def park(self, step: str, error: FailureError) -> None:
         """Say what is wrong, then wait for an operator's `retry` or `cancel`, or until it is time to try again."""
-        reason, detail = _why(error)
+        reason, detail = why(error)
         next_try = workflow.now() + timedelta(seconds=self.request.plan.slow_retry_seconds)
         since = self.attention.since if self.attention else workflow.now()
         await self._attend(Attention(step=step, reason=reason, since=since, detail=detail))
@@ -206,22 +206,7 @@ class Payment:
         workflow.set_current_details(parked_details(self.request, self.first, attention))
         if not changed:
             return
-        if attention is None:
-            workflow.upsert_search_attributes(
-                [
-                    attributes.ATTENTION.value_unset(),
-                    attributes.ATTENTION_STEP.value_unset(),
-                    attributes.ATTENTION_SINCE.value_unset(),
-                ]
-            )
-        else:
-            workflow.upsert_search_attributes(
-                [
-                    attributes.ATTENTION.value_set(attention.reason),
-                    attributes.ATTENTION_STEP.value_set(attention.step),
-                    attributes.ATTENTION_SINCE.value_set(attention.since),
-                ]
-            )
+        workflow.upsert_search_attributes(attributes.attention_updates(attention))
         if note:
             await workflow.execute_activity(
                 NOTE_ATTENTION,
@@ -278,7 +263,7 @@ class Payment:
         )
 
 
-def _why(error: FailureError) -> tuple[str, str]:
+def why(error: FailureError) -> tuple[str, str]:
     """A stable reason and a sentence, from the first failure in the chain that has a code."""
     named: BaseException | None = cause_of(error)
     while named is not None and not (isinstance(named, ApplicationError) and named.type):
@@ -293,5 +278,6 @@ def _essence(attention: Attention | None) -> tuple[str, str] | None:
     return (attention.step, attention.reason) if attention else None
 
 
-def _refused(code: str, reason: str) -> ApplicationError:
+def refused(code: str, reason: str) -> ApplicationError:
+    """What an update's validator says no with."""
     return ApplicationError(reason, type=code, non_retryable=True, category=ApplicationErrorCategory.BENIGN)

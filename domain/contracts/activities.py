@@ -30,7 +30,7 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepReport:
-    """How many open transactions were seen, and how many had no running workflow and got a new one."""
+    """How many open transactions and batches were seen, and how many had no running workflow and got a new one."""
 
     seen: int
     restarted: int

@@ -6,8 +6,9 @@
 | 2 | floors, held amounts, and the constraints that enforce them | balances, guards |
 | 3 | the application's grants, the triggers on tables and partitions | guards |
 | 4 | stored balances, running balances, versions, time | balances |
-| 5 | one payment per key, one key per payment | payments |
+| 5 | one payment or batch per key, one key for each | payments |
 | 6 | one outcome per step, steps in order, their postings, timelines; failures moved nothing | payments, postings |
+| 6 | batches are whole and say what their transactions say | batches |
 | 7 | with one shard nothing is owed between shards | balances |
 | 8 | clearing, settlement, the banks' statements | banks |
 | 9 | a status follows from the steps, and was written with the last one | payments |

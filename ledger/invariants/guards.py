@@ -42,6 +42,8 @@ _UPDATABLE: Final = """(VALUES
     ('accounts', 'balance held version status updated_at'),
     ('transactions', 'status failure_code failure_detail attention completed_at'),
     ('holds', 'captured status ended_at'),
+    ('transfer_batches', 'status failed_index failure_code failure_detail completed_at'),
+    ('transfer_batch_items', 'status transaction_id failure_code failure_detail'),
     ('relay_positions', '*'), ('consumer_positions', '*')
 ) AS may (root, columns)"""
 
@@ -96,7 +98,8 @@ TRIGGERS: Final = AllOf(
             ('transaction_steps', 'immutable', true), ('transaction_events', 'immutable', true),
             ('idempotency_keys', 'immutable', true),
             ('ledger_entries', 'never_truncated', true), ('postings', 'never_truncated', true),
-            ('transactions', 'legal_status_move', true), ('holds', 'hold_ends_once', true)
+            ('transactions', 'legal_status_move', true), ('holds', 'hold_ends_once', true),
+            ('transfer_batches', 'legal_batch_move', true), ('transfer_batch_items', 'batch_item_ends_once', true)
         ) AS w (root, guard, on_partitions)
         JOIN {_TABLES} ON t.root = w.root AND (w.on_partitions OR NOT t.is_partition)
         LEFT JOIN pg_trigger g ON g.tgrelid = t.oid AND g.tgname = w.guard

@@ -13,15 +13,18 @@ _SUBJECT: Final = "'txn_' || replace(transaction_id::text, '-', '')"
 KEYS: Final = NothingIn(
     number=5,
     name="idempotency keys",
-    sentence="One key stands for one recorded payment and no payment for two; no two payments share a workflow.",
+    sentence="One key stands for one recorded payment or batch, and neither has two; no two payments share a workflow.",
     rows=Rows.KEYS,
     goes=Pass.WHOLE,
-    query=f"""
-        SELECT {_SUBJECT} AS subject,
-               CASE WHEN count(t.status) = 0 THEN 'has a key but is not recorded'
+    query="""
+        SELECT coalesce(max(t.prefix), 'txn_') || replace(transaction_id::text, '-', '') AS subject,
+               CASE WHEN count(t.prefix) = 0 THEN 'has a key but is not recorded'
                     ELSE format('has %s keys', count(k.key_digest)) END AS detail
-        FROM ledger.idempotency_keys k FULL JOIN ledger.transactions t USING (transaction_id)
-        GROUP BY transaction_id HAVING count(k.key_digest) <> 1 OR count(t.status) = 0
+        FROM ledger.idempotency_keys k FULL JOIN (
+            SELECT transaction_id, 'txn_' AS prefix FROM ledger.transactions
+            UNION ALL SELECT batch_id, 'tb_' FROM ledger.transfer_batches
+        ) t USING (transaction_id)
+        GROUP BY transaction_id HAVING count(k.key_digest) <> 1 OR count(t.prefix) = 0
         UNION ALL
         SELECT workflow_id, format('stands for %s transactions', count(*)) FROM ledger.transactions
         GROUP BY workflow_id HAVING count(*) > 1

@@ -38,6 +38,7 @@ class Rows(StrEnum):
     POSTINGS = "postings"
     ENTRIES = "entries"
     KEYS = "keys"
+    BATCHES = "batches"
     GUARDS = "guards"
     BANKS = "banks"
 
@@ -49,6 +50,7 @@ _TABLES: Final[Mapping[Rows, tuple[str, str]]] = {
     Rows.POSTINGS: ("ledger.postings", "posting_id"),
     Rows.ENTRIES: ("ledger.ledger_entries", "entry_id"),
     Rows.KEYS: ("ledger.idempotency_keys", "key_digest"),
+    Rows.BATCHES: ("ledger.transfer_batches", "batch_id"),
 }
 
 
@@ -118,7 +120,7 @@ class Snapshot:
 
     async def _measure(self, rows: Rows) -> None:
         table, key = _TABLES[rows]
-        if rows in (Rows.KEYS, Rows.ENTRIES):
+        if rows in (Rows.KEYS, Rows.ENTRIES, Rows.BATCHES):
             (counted,) = await self.ask(f"SELECT count(*) AS rows FROM {table}")
             self._counts[rows] = int(str(counted.rows))
             return

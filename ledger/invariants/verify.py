@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from infra.database import reading
 from ledger.invariants.balances import BALANCES, FLOORS, HELD, NOTHING_DUE, RUNNING_BALANCES, SHARD_SUM
 from ledger.invariants.banks import CLEARING, SETTLED, ReadBanks, Statements
+from ledger.invariants.batches import BATCHES
 from ledger.invariants.guards import CONSTRAINTS, GRANTS, TRIGGERS
 from ledger.invariants.invariant import Finding, Invariant
 from ledger.invariants.outbox import ENTRIES_TOLD, PAYMENTS_TOLD
@@ -31,6 +32,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     STEPS_POSTED,
     TIMELINE,
     FAILED_MOVED_NOTHING,
+    BATCHES,
     NOTHING_DUE,
     CLEARING,
     SETTLED,

@@ -24,7 +24,7 @@ CREATE INDEX transfer_batches_open ON ledger.transfer_batches (batch_id) WHERE s
 
 CREATE TABLE ledger.transfer_batch_items (
     batch_id              uuid NOT NULL,
-    index                 integer NOT NULL CHECK (index BETWEEN 0 AND 9999),
+    item_index            integer NOT NULL CHECK (item_index BETWEEN 0 AND 9999),
     destination_wallet_id uuid NOT NULL,
     amount                bigint NOT NULL CHECK (amount BETWEEN 1 AND 1000000000000),
     memo                  text,
@@ -37,7 +37,7 @@ CREATE TABLE ledger.transfer_batch_items (
     transaction_id        uuid,
     failure_code          text,
     failure_detail        text,
-    PRIMARY KEY (batch_id, index),
+    PRIMARY KEY (batch_id, item_index),
     CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
     CHECK (status NOT IN ('processing', 'succeeded') OR transaction_id IS NOT NULL)
 ) WITH (fillfactor = 80);
@@ -57,7 +57,7 @@ CREATE TRIGGER legal_batch_move BEFORE UPDATE ON ledger.transfer_batches
     FOR EACH ROW EXECUTE FUNCTION ledger.legal_batch_move();
 CREATE FUNCTION ledger.batch_item_ends_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'item % of batch % has ended as %', OLD.index, OLD.batch_id, OLD.status USING ERRCODE = 'SG009';
+    RAISE EXCEPTION 'item % of batch % has ended as %', OLD.item_index, OLD.batch_id, OLD.status USING ERRCODE = 'SG009';
 END $$;
 CREATE TRIGGER batch_item_ends_once BEFORE UPDATE ON ledger.transfer_batch_items
     FOR EACH ROW WHEN (OLD.status IN ('succeeded', 'failed') OR NEW.status = 'pending'

@@ -239,6 +239,37 @@ _PAYMENTS: Final = (
     ),
 )
 
+_BATCHES: Final = (
+    _breaking("a batch lost a transfer", "DELETE FROM ledger.transfer_batch_items WHERE item_index = 1", "batches"),
+    _breaking(
+        "a batch says another amount than was paid",
+        "UPDATE ledger.transfer_batch_items SET amount = amount + 1 WHERE item_index = 0",
+        "batches",
+    ),
+    _breaking(
+        "a batch says that what was refused is paid",
+        """UPDATE ledger.transfer_batch_items SET status = 'succeeded', failure_code = NULL
+        WHERE status = 'failed'""",
+        "batches",
+    ),
+    _breaking(
+        "a batch ended before its last transfer",
+        "UPDATE ledger.transfer_batch_items SET status = 'processing' WHERE item_index = 2",
+        "batches",
+    ),
+    _breaking(
+        "a batch has no key",
+        """DELETE FROM ledger.idempotency_keys
+        WHERE transaction_id IN (SELECT batch_id FROM ledger.transfer_batches)""",
+        "idempotency keys",
+    ),
+    _breaking(
+        "a paid transfer of a batch may change",
+        "ALTER TABLE ledger.transfer_batch_items DISABLE TRIGGER batch_item_ends_once",
+        "triggers",
+    ),
+)
+
 _EVENTS_AND_HOLDS: Final = (
     _breaking(
         "a payment's end is not told",
@@ -282,4 +313,4 @@ _EVENTS_AND_HOLDS: Final = (
     ),
 )
 
-CORRUPTIONS: Final = _MONEY + _GUARDS + _PAYMENTS + _EVENTS_AND_HOLDS
+CORRUPTIONS: Final = _MONEY + _GUARDS + _PAYMENTS + _BATCHES + _EVENTS_AND_HOLDS

@@ -17,6 +17,7 @@ from bank_adapters.registry import bank_names, open_bank
 from domain.ids import ClientId
 from infra.settings import Settings
 from infra.temporal import connect
+from ledger.batches import Batches
 from ledger.directory import Directory, Scope
 from ledger.local import LocalLedger
 from tests.stack.bank import BankProcess
@@ -159,7 +160,7 @@ async def staged(settings: Settings, bank: BankProcess) -> AsyncIterator[Stage]:
         for adapter in banks.values():
             stack.push_async_callback(adapter.aclose)
         directory = Directory(ledger.shards.all[0].engine)
-        for part in build_workers(temporal, ledger, directory, banks, settings):
+        for part in build_workers(temporal, ledger, directory, Batches(ledger.shards), banks, settings=settings):
             await stack.enter_async_context(part)
         await stack.enter_async_context(api.router.lifespan_context(api))
         stage = Stage(api, settings, temporal, bank)

@@ -8,6 +8,7 @@ from domain.errors import InvalidId
 from domain.ids import (
     BUCKETS,
     BankAccountId,
+    BatchId,
     ClientId,
     EntryId,
     EventId,
@@ -28,6 +29,7 @@ KINDS: list[type[PrefixedId]] = [
     WalletId,
     BankAccountId,
     TransactionId,
+    BatchId,
     PostingId,
     EntryId,
     HoldId,

@@ -20,6 +20,7 @@ from domain.ids import BankAccountId, TransactionId, WalletId
 from domain.transactions import TransactionKind, TransactionStatus
 from infra.settings import Settings
 from infra.temporal import connect
+from ledger.batches import Batches
 from ledger.directory import Directory, NewBankAccount, NewUser
 from ledger.invariants import BankBalance, Finding, verify
 from ledger.local import LocalLedger
@@ -283,6 +284,8 @@ async def working(scene: Scene) -> AsyncIterator[None]:
     """The worker's queues are polled by this process for the length of the block."""
     banks = {scene.bank.name: scene.bank}
     async with AsyncExitStack() as stack:
-        for worker in build_workers(scene.temporal, scene.ledger, scene.directory, banks, scene.settings):
+        batches = Batches(scene.ledger.shards)
+        workers = build_workers(scene.temporal, scene.ledger, scene.directory, batches, banks, settings=scene.settings)
+        for worker in workers:
             await stack.enter_async_context(worker)
         yield

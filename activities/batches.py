@@ -1,0 +1,142 @@
+"""Batch activities: a slice of a batch's transfers, many at once, or all of an atomic batch's in one commit.
+
+Each may be repeated at any point: an item's key and proposed id are stored, so what was begun before is found again.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.service import RPCError
+
+from activities.failures import as_failures
+from activities.heartbeats import heartbeats
+from domain.batches import BatchItemStatus
+from domain.contracts.batches import CLOSE_BATCH, PAY_BATCH_ITEMS, BatchCommand, BatchCounts, BatchSlice
+from domain.contracts.payments import TRANSFER_QUEUE, Failure, PaymentRequest, RetryPlan
+from domain.contracts.workflows import TRANSFER_WORKFLOW
+from domain.errors import IdempotencyKeyReused, SagapayError, WorkflowsUnavailable
+from domain.ids import BatchId
+from domain.transactions import Step
+from infra.temporal import payment_attributes
+from ledger.batch_records import ItemOutcome
+from ledger.batches import Batches
+from ledger.service import LedgerService
+
+IN_FLIGHT: Final = 256
+"""Transfers of a slice that are with the ledger at once: what meets there is written in few commits."""
+RECORDED_TOGETHER: Final = 250
+
+Item = tuple[int, PaymentRequest]
+
+
+@dataclass
+class _Progress:
+    """How far a slice is, and what went wrong on the way. After an outage no further item is begun."""
+
+    index: int
+    outage: SagapayError | None = None
+    rejections: list[SagapayError] = field(default_factory=list)
+
+
+class BatchActivities:
+    """Needs the ledger to pay, the batches to know what, and Temporal's client for transfers that take longer."""
+
+    def __init__(self, ledger: LedgerService, batches: Batches, client: Client, plan: RetryPlan) -> None:
+        self._ledger = ledger
+        self._batches = batches
+        self._client = client
+        self._plan = plan
+
+    @activity.defn(name=PAY_BATCH_ITEMS)
+    async def pay_batch_items(self, part: BatchSlice) -> None:
+        """Begin every item of the slice that is not begun, and record what became of it.
+
+        Retryable: ledger_unavailable, workflows_unavailable. What the ledger calls never right is raised at the end.
+        """
+        progress = _Progress(part.first)
+        with as_failures():
+            async with heartbeats(lambda: progress.index):
+                items = await self._batches.pending(part.batch_id, first=part.first, end=part.end)
+                await self._pay(part.batch_id, items, progress)
+            for trouble in (progress.outage, *progress.rejections):
+                if trouble is not None:
+                    raise trouble
+
+    @activity.defn(name=CLOSE_BATCH)
+    async def close_batch(self, command: BatchCommand) -> BatchCounts:
+        """Learn how the transfers under way have ended; with the last one the batch is completed."""
+        with as_failures():
+            async with heartbeats():
+                return await self._batches.close(command.batch_id)
+
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """What a worker of the batch queue needs."""
+        return [self.pay_batch_items, self.close_batch]
+
+    async def _pay(self, batch_id: BatchId, items: Sequence[Item], progress: _Progress) -> None:
+        window = asyncio.Semaphore(IN_FLIGHT)
+
+        async def pay(item: Item) -> ItemOutcome | None:
+            async with window:
+                return await self._begin(item, progress)
+
+        begun = [asyncio.create_task(pay(item)) for item in items]
+        try:
+            for start in range(0, len(begun), RECORDED_TOGETHER):
+                found = await asyncio.gather(*begun[start : start + RECORDED_TOGETHER])
+                outcomes = [outcome for outcome in found if outcome is not None]
+                if outcomes:
+                    await self._batches.record(batch_id, outcomes)
+                    progress.index = outcomes[-1].index
+        finally:
+            for task in begun:
+                task.cancel()
+
+    async def _begin(self, item: Item, progress: _Progress) -> ItemOutcome | None:
+        """What became of an item, None where that is not known yet."""
+        if progress.outage is not None:
+            return None
+        index, payment = item
+        try:
+            return await self._outcome(index, payment)
+        except IdempotencyKeyReused as error:
+            reused = Failure(code=error.code, detail=error.detail)
+            return ItemOutcome(index=index, status=BatchItemStatus.FAILED, transaction_id=None, failure=reused)
+        except SagapayError as error:
+            if error.retryable:
+                progress.outage = error
+            else:
+                progress.rejections.append(error)
+            return None
+
+    async def _outcome(self, index: int, payment: PaymentRequest) -> ItemOutcome:
+        result = await self._ledger.begin(payment, Step.SETTLE_TRANSFER)
+        if not result.status.final:
+            await self._hand_over(replace(payment, transaction_id=result.transaction_id, plan=self._plan))
+        return ItemOutcome(
+            index=index,
+            status=BatchItemStatus(result.status),
+            transaction_id=result.transaction_id,
+            failure=result.failure,
+        )
+
+    async def _hand_over(self, payment: PaymentRequest) -> None:
+        """What has steps left goes on in the workflow that it would have had alone."""
+        try:
+            await self._client.start_workflow(
+                TRANSFER_WORKFLOW,
+                payment,
+                id=payment.workflow_id,
+                task_queue=TRANSFER_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"{payment.kind} {payment.amount}, of a batch",
+                search_attributes=payment_attributes(payment),
+            )
+        except (RPCError, RuntimeError) as error:
+            raise WorkflowsUnavailable from error
