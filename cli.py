@@ -84,6 +84,14 @@ def worker() -> None:
 
 
 @app.command(rich_help_panel="Roles")
+def ledger() -> None:
+    """Run the ledger's service for other processes."""
+    from ledger.server import run
+
+    run(settings())
+
+
+@app.command(rich_help_panel="Roles")
 def relay() -> None:
     """Run the relay: outbox to Kafka."""
     from events.relay import run

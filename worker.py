@@ -32,8 +32,9 @@ from infra.telemetry import configure_logging
 from infra.temporal import connect
 from ledger.batches import Batches
 from ledger.directory import Directory
-from ledger.local import LocalLedger
+from ledger.opening import open_ledger
 from ledger.service import LedgerService
+from ledger.shards import Shards
 from workflows.deposit import DepositWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.transfer import TransferWorkflow
@@ -142,9 +143,11 @@ async def work(settings: Settings, life: Life) -> None:
     if client is None:
         return
     async with AsyncExitStack() as stack:
-        ledger = LocalLedger(settings)
+        ledger = open_ledger(settings)
         stack.push_async_callback(ledger.aclose)
-        directory = Directory(ledger.shards.all[0].engine)
+        shards = Shards(settings)
+        stack.push_async_callback(shards.aclose)
+        directory = Directory(shards.all[0].engine)
         banks = {name: open_bank(name, settings) for name in bank_names()}
         for bank in banks.values():
             stack.push_async_callback(bank.aclose)

@@ -25,7 +25,7 @@ from infra.database import make_engine
 from infra.redis import Cache, make_redis
 from infra.settings import Settings
 from ledger.directory import Directory
-from ledger.local import LocalLedger
+from ledger.opening import open_ledger
 from ledger.service import LedgerService
 
 log = structlog.get_logger("api")
@@ -76,7 +76,7 @@ def _note_cache_error(operation: str, error: Exception) -> None:
 
 def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock: Clock) -> Backends:
     """Put everything together."""
-    ledger = LocalLedger(settings, clock)
+    ledger = open_ledger(settings, clock)
     engine = make_engine(settings.shard_urls[0], settings, application_name="sagapay-api")
     directory = Directory(engine)
     cache = Cache(make_redis(settings), _note_cache_error)

@@ -6,7 +6,7 @@
 import re
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -27,8 +27,10 @@ def variable(model: type[BaseSettings], field: str) -> str:
 
 def _kind(info: FieldInfo) -> str:
     annotation: Any = info.annotation
-    if isinstance(annotation, UnionType):
+    if get_origin(annotation) in (Union, UnionType):
         annotation = next(choice for choice in get_args(annotation) if choice is not NoneType)
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) not in (None, tuple):  # a Literal
         return " or ".join(f"`{choice}`" for choice in get_args(annotation))
     return _KINDS[get_origin(annotation) or annotation]
