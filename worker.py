@@ -151,7 +151,7 @@ async def work(settings: Settings, life: Life) -> None:
         banks = {name: open_bank(name, settings) for name in bank_names()}
         for bank in banks.values():
             stack.push_async_callback(bank.aclose)
-        for worker in build_workers(client, ledger, directory, Batches(ledger.shards), banks, settings=settings):
+        for worker in build_workers(client, ledger, directory, Batches(shards), banks, settings=settings):
             await stack.enter_async_context(worker)
         await ensure_sweep_schedule(client, settings)
         life.ready()
