@@ -59,7 +59,7 @@ class Calls:
             await asyncio.wait(self._running, timeout=seconds)
         return not self._running
 
-    def _serve(self, method: Method) -> grpc.RpcMethodHandler[bytes, bytes]:
+    def _serve(self, method: Method) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def answer(payload: bytes, context: Context) -> bytes:
             try:
                 return await asyncio.shield(self._begun(method, self._result(method, payload)))
