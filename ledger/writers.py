@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import psycopg
 import structlog
@@ -60,9 +60,7 @@ class Writers:
         waiting = _Waiting(work, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if len(self._writers) < self._most_writers:
-            writer = asyncio.create_task(self._write(), name="ledger-writer")
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._writers.add(asyncio.create_task(self._write(), name="ledger-writer"))
         return await waiting.answer
 
     async def aclose(self) -> None:
@@ -71,6 +69,13 @@ class Writers:
             await asyncio.wait(self._writers)
 
     async def _write(self) -> None:
+        try:
+            await self._until_nobody_waits()
+        finally:
+            # Between the last look at the queue and this nothing else runs: who comes later starts a new writer.
+            self._writers.remove(cast("asyncio.Task[None]", asyncio.current_task()))
+
+    async def _until_nobody_waits(self) -> None:
         while self._queue:
             group = [self._queue.popleft() for _ in range(min(self._group_size, len(self._queue)))]
             try:
