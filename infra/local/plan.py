@@ -63,14 +63,14 @@ def make_plan(
     """Raises SettingsInvalid for settings that cannot work together or on this system."""
     if local.death == "signal" and not LINUX:
         raise SettingsInvalid("SAGAPAY_LOCAL_DEATH: only Linux has a parent-death signal; use watchdog or auto")
-    servers = embedded(settings, local)
+    servers, wanted = embedded(settings, local), wanted_roles(settings, local, roles)
     return Plan(
         settings=settings,
         local=local,
         home=settings.state_dir.resolve(),
         servers=servers,
         prepare=prepare,
-        roles=wanted_roles(settings, roles),
-        environment={**servers.environment, **role_environment(settings)},
+        roles=wanted,
+        environment={**servers.environment, **role_environment(settings, wanted)},
         uses_watchdog=local.death == "watchdog" or not LINUX,
     )

@@ -24,6 +24,10 @@ class LocalSettings(BaseSettings):
     redis_port: int = Field(default=16379, ge=1, le=65535, description="Port of the embedded Valkey.")
     temporal_port: int = Field(default=7233, ge=1, le=65535, description="Port of the embedded Temporal.")
     temporal_ui_port: int = Field(default=8233, ge=1, le=65535, description="Port of Temporal's UI.")
+    ledger: bool = Field(
+        default=False,
+        description="Run the `ledger` role and let `api` and `worker` use it; else each keeps the ledger itself.",
+    )
     death: Literal["auto", "signal", "watchdog"] = Field(
         default="auto",
         description="How children end with a killed supervisor: a parent-death signal (Linux only) or a "

@@ -12,7 +12,7 @@ from infra.local.child import Child, Command
 from infra.local.leftovers import end_leftovers
 from infra.local.plan import Plan
 from infra.local.preload import preload
-from infra.local.roles import as_service, command_of
+from infra.local.roles import as_service, command_of, groups
 from infra.local.servers import log_of
 from infra.local.stack import PROBE_INTERVAL_SECONDS, Stack, StartFailed
 from infra.local.state import Failure, Phase, ProcessState, StackState, exclusive, read_state
@@ -60,7 +60,8 @@ class Supervisor:
         self._until_ready(wakeup)
         self._prepare(command_of(plan.prepare, plan.home, plan.environment, loaded), wakeup)
         commands = {role: command_of(role, plan.home, plan.environment, loaded) for role in plan.roles}
-        self._stack.start(as_service(role, plan.home, plan.settings, commands[role]) for role in plan.roles)
+        for group in groups(plan.roles):
+            self._stack.start(as_service(role, plan.home, plan.settings, commands[role]) for role in group)
         self._until_ready(wakeup)
 
     def _preload(self, wakeup: Wakeup) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from domain.errors import SettingsInvalid
 from infra.local.plan import make_plan
 from infra.local.probes import free_ports
-from infra.local.roles import Role
+from infra.local.roles import Role, groups
 from infra.local.settings import LocalSettings, load_local_settings
 from infra.local.wakeup import Wakeup
 from infra.settings import load_settings
@@ -27,7 +27,15 @@ REAL = {
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SHARD_URLS", "MIGRATION_URLS", "REDIS_URL", "TEMPORAL_ADDRESS", "KAFKA_BOOTSTRAP", "BANK_URL"):
+    for name in (
+        "SHARD_URLS",
+        "MIGRATION_URLS",
+        "REDIS_URL",
+        "TEMPORAL_ADDRESS",
+        "KAFKA_BOOTSTRAP",
+        "BANK_URL",
+        "LEDGER_ADDRESS",
+    ):
         monkeypatch.delenv(f"SAGAPAY_{name}", raising=False)
 
 
@@ -69,6 +77,20 @@ def test_a_bank_that_runs_elsewhere_is_not_simulated() -> None:
     plan = make_plan(load_settings(bank_url="http://bank:80"), LocalSettings())
     assert "bank" not in {role.name for role in plan.roles}
     assert plan.environment["SAGAPAY_BANK_URL"] == "http://bank:80"
+
+
+def test_the_ledger_gets_a_process_where_it_is_asked_for_and_none_runs_elsewhere() -> None:
+    alone = make_plan(load_settings(), LocalSettings())
+    assert "ledger" not in {role.name for role in alone.roles}
+    assert "SAGAPAY_LEDGER_ADDRESS" not in alone.environment
+    plan = make_plan(load_settings(ledger_host="0.0.0.0", ledger_port=8299), LocalSettings(ledger=True))
+    assert [[role.name for role in group] for group in groups(plan.roles)] == [
+        ["ledger"],
+        [role.name for role in alone.roles],
+    ]
+    assert plan.environment["SAGAPAY_LEDGER_ADDRESS"] == "127.0.0.1:8299"
+    elsewhere = make_plan(load_settings(ledger_address="ledger:8200"), LocalSettings(ledger=True))
+    assert elsewhere.roles == alone.roles
 
 
 def test_every_busy_port_is_named_with_its_setting() -> None:

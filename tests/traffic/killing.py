@@ -42,9 +42,9 @@ class Strike:
         return f"{verb} {' + '.join(self.victims)}"
 
 
-def quick_platform(home: Path) -> Platform:
+def quick_platform(home: Path, **variables: str) -> Platform:
     """A platform of one's own that is impatient with banks; it is not started yet."""
-    return Platform(home, **QUICK)
+    return Platform(home, **QUICK, **variables)
 
 
 async def send_and_kill(traffic: Traffic, sendings: Sequence[Sending], strikes: Sequence[Strike]) -> None:
