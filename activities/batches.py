@@ -15,15 +15,21 @@ from temporalio.service import RPCError
 
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
-from domain.batches import BatchItemStatus
-from domain.contracts.batches import CLOSE_BATCH, PAY_BATCH_ITEMS, BatchCommand, BatchCounts, BatchSlice
-from domain.contracts.payments import TRANSFER_QUEUE, Failure, PaymentRequest, RetryPlan
+from domain.contracts.batches import (
+    CLOSE_BATCH,
+    PAY_BATCH_ITEMS,
+    SETTLE_BATCH,
+    BatchCommand,
+    BatchCounts,
+    BatchSlice,
+)
+from domain.contracts.payments import TRANSFER_QUEUE, PaymentRequest, RetryPlan
 from domain.contracts.workflows import TRANSFER_WORKFLOW
 from domain.errors import IdempotencyKeyReused, SagapayError, WorkflowsUnavailable
 from domain.ids import BatchId
 from domain.transactions import Step
 from infra.temporal import payment_attributes
-from ledger.batch_records import ItemOutcome
+from ledger.batch_records import ItemOutcome, outcome_of
 from ledger.batches import Batches
 from ledger.service import LedgerService
 
@@ -67,6 +73,13 @@ class BatchActivities:
                 if trouble is not None:
                     raise trouble
 
+    @activity.defn(name=SETTLE_BATCH)
+    async def settle_batch(self, command: BatchCommand) -> None:
+        """Pay all transfers of an atomic batch in one commit, or none and record why."""
+        with as_failures():
+            async with heartbeats():
+                await self._batches.settle(command.batch_id)
+
     @activity.defn(name=CLOSE_BATCH)
     async def close_batch(self, command: BatchCommand) -> BatchCounts:
         """Learn how the transfers under way have ended; with the last one the batch is completed."""
@@ -76,7 +89,7 @@ class BatchActivities:
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """What a worker of the batch queue needs."""
-        return [self.pay_batch_items, self.close_batch]
+        return [self.pay_batch_items, self.settle_batch, self.close_batch]
 
     async def _pay(self, batch_id: BatchId, items: Sequence[Item], progress: _Progress) -> None:
         window = asyncio.Semaphore(IN_FLIGHT)
@@ -105,8 +118,7 @@ class BatchActivities:
         try:
             return await self._outcome(index, payment)
         except IdempotencyKeyReused as error:
-            reused = Failure(code=error.code, detail=error.detail)
-            return ItemOutcome(index=index, status=BatchItemStatus.FAILED, transaction_id=None, failure=reused)
+            return outcome_of(index, error)
         except SagapayError as error:
             if error.retryable:
                 progress.outage = error
@@ -118,12 +130,7 @@ class BatchActivities:
         result = await self._ledger.begin(payment, Step.SETTLE_TRANSFER)
         if not result.status.final:
             await self._hand_over(replace(payment, transaction_id=result.transaction_id, plan=self._plan))
-        return ItemOutcome(
-            index=index,
-            status=BatchItemStatus(result.status),
-            transaction_id=result.transaction_id,
-            failure=result.failure,
-        )
+        return outcome_of(index, result)
 
     async def _hand_over(self, payment: PaymentRequest) -> None:
         """What has steps left goes on in the workflow that it would have had alone."""

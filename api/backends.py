@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.acceptance import Acceptance
+from api.batch_acceptance import BatchAcceptance
 from api.cancelling import Cancelling
 from api.idempotency import Shortcut
 from api.metrics import CACHE_ERRORS
@@ -24,9 +25,11 @@ from domain.errors import UnknownBank
 from infra.database import make_engine
 from infra.redis import Cache, make_redis
 from infra.settings import Settings
+from ledger.batches import Batches
 from ledger.directory import Directory
 from ledger.opening import open_ledger
 from ledger.service import LedgerService
+from ledger.shards import Shards
 
 log = structlog.get_logger("api")
 
@@ -45,6 +48,8 @@ class Backends:
     keys: KeyRing
     parties: Parties
     acceptance: Acceptance
+    batches: Batches
+    batch_acceptance: BatchAcceptance
     waiting: Waiting
     cancelling: Cancelling
 
@@ -66,6 +71,7 @@ class Backends:
             await bank.aclose()
         await self.cache.aclose()
         await self.directory.aclose()
+        await self.batches.aclose()
         await self.ledger.aclose()
 
 
@@ -79,7 +85,10 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
     ledger = open_ledger(settings, clock)
     engine = make_engine(settings.shard_urls[0], settings, application_name="sagapay-api")
     directory = Directory(engine)
+    shards = Shards(settings)
+    parties, batches = Parties(directory, ledger, shards), Batches(shards)
     cache = Cache(make_redis(settings), _note_cache_error)
+    shortcut = Shortcut(cache)
     temporal = TemporalLink(settings, ledger, hosted_worker)
     waiting = Waiting(ledger, temporal)
     return Backends(
@@ -91,8 +100,10 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         temporal=temporal,
         banks={name: open_bank(name, settings) for name in bank_names()},
         keys=KeyRing(directory),
-        parties=Parties(directory, ledger),
-        acceptance=Acceptance(settings, ledger, Shortcut(cache), PaymentStarter(temporal), clock),
+        parties=parties,
+        acceptance=Acceptance(settings, ledger, shortcut, PaymentStarter(temporal), clock),
+        batches=batches,
+        batch_acceptance=BatchAcceptance(batches, parties, shards, shortcut, temporal, clock=clock),
         waiting=waiting,
         cancelling=Cancelling(settings, ledger, temporal, waiting),
     )

@@ -3,12 +3,14 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final
 
+from domain.batches import MAX_TRANSFERS
 from domain.errors import InvalidCursor, InvalidId
 from domain.ids import TransactionId
 
 _MAX_VERSION: Final = 2**63 - 1
 _ENTRIES: Final = "entries:"
 _HISTORY: Final = "history:"
+_ITEMS: Final = "items:"
 
 
 def _write(kind: str, value: str) -> str:
@@ -49,3 +51,16 @@ def read_history_cursor(cursor: str) -> TransactionId:
         return TransactionId.parse(_read(_HISTORY, cursor))
     except InvalidId as error:
         raise InvalidCursor from error
+
+
+def items_cursor(index: int) -> str:
+    """Continue a batch's items with this one."""
+    return _write(_ITEMS, str(index))
+
+
+def read_items_cursor(cursor: str) -> int:
+    """The index in a cursor of a batch's items. Raises InvalidCursor."""
+    index = _read(_ITEMS, cursor)
+    if not index.isdecimal() or len(index) > len(str(MAX_TRANSFERS)):
+        raise InvalidCursor
+    return int(index)

@@ -10,7 +10,7 @@ from fastapi import Header
 from api.schemas import KEY_PATTERN, Body
 from domain.contracts.payments import IdempotencyRecord
 from domain.errors import IdempotencyKeyInvalid, IdempotencyKeyMissing, IdempotencyKeyReused, InvalidId
-from domain.ids import ClientId, TransactionId, WalletId
+from domain.ids import BatchId, ClientId, TransactionId, WalletId
 from infra.redis import Cache
 from ledger.service import RecordedKey
 
@@ -80,11 +80,21 @@ class Shortcut:
             raise IdempotencyKeyReused("This idempotency key was used with another wallet.")
         return _read(value) if value is not None else None
 
+    async def demand_wallet(self, scoped: ScopedKey) -> None:
+        """Raises IdempotencyKeyReused if the key was used with another wallet; remembers it for this one."""
+        await self.recall(scoped)
+        await self._cache.set_many({_wallet_name(scoped): scoped.wallet_id.encode()}, REMEMBER_SECONDS)
+
     async def remember(self, scoped: ScopedKey, recorded: RecordedKey) -> None:
         """Remember a key whose payment is recorded."""
         value = orjson.dumps([recorded.transaction_id, recorded.fingerprint])
         values = {_record_name(scoped): value, _wallet_name(scoped): scoped.wallet_id.encode()}
         await self._cache.set_many(values, REMEMBER_SECONDS)
+
+
+def item_key(batch_id: BatchId, index: int) -> str:
+    """The key of a batch's transfer that brings none of its own. It has a space, which no client's key can have."""
+    return f"{batch_id} {index}"
 
 
 def _record_name(scoped: ScopedKey) -> str:

@@ -16,6 +16,8 @@ from domain.errors import BodyTooLarge, InternalError
 from infra.telemetry import accept_request_id, request_id
 
 MAX_BODY_BYTES: Final = 64 * 1024
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+BATCHES_PATH: Final = "/v1/transfer-batches"
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 _HEADER: Final = REQUEST_ID_HEADER.lower().encode()
 _WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -129,8 +131,9 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self._app(scope, receive, send)
             return
+        limit = MAX_BATCH_BYTES if scope["path"] == BATCHES_PATH else self._max_bytes
         try:
-            body = await self._read(scope, receive)
+            body = await self._read(scope, receive, limit)
         except ClientDisconnect:
             return
         if body is None:
@@ -146,9 +149,9 @@ class BodyLimit:
 
         await self._app(scope, replay, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+    async def _read(self, scope: Scope, receive: Receive, limit: int) -> bytes | None:
         promised = header_of(scope, b"content-length")
-        if promised is not None and promised.isdecimal() and int(promised[:20]) > self._max_bytes:
+        if promised is not None and promised.isdecimal() and int(promised[:20]) > limit:
             return None
         body = bytearray()
         while True:
@@ -156,7 +159,7 @@ class BodyLimit:
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             body += message.get("body", b"")
-            if len(body) > self._max_bytes:
+            if len(body) > limit:
                 return None
             if not message.get("more_body", False):
                 return bytes(body)

@@ -13,6 +13,7 @@ from api.middleware import REQUEST_ID_HEADER
 from api.problems import PROBLEM_JSON, Problem
 from domain.errors import (
     BodyTooLarge,
+    DuplicateItemKey,
     Forbidden,
     IdempotencyKeyInvalid,
     IdempotencyKeyMissing,
@@ -24,6 +25,7 @@ from domain.errors import (
     LedgerBusy,
     LedgerUnavailable,
     NotFound,
+    NotOnOneShard,
     NotRecordedYet,
     SagapayError,
     SelfTransfer,
@@ -68,6 +70,16 @@ PAYMENTS: Final[Kinds] = (
     WorkflowsUnavailable,
 )
 TRANSFERS: Final[Kinds] = (*PAYMENTS, SelfTransfer)
+BATCHES: Final[Kinds] = (
+    *WRITES,
+    InvalidMoney,
+    UnknownCurrency,
+    NotFound,
+    IdempotencyKeyReused,
+    SelfTransfer,
+    DuplicateItemKey,
+    NotOnOneShard,
+)
 
 LOCATION: Final = {"Location": {"description": "The new resource.", "schema": {"type": "string"}}}
 REPLAYED: Final = {

@@ -101,6 +101,25 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     return Response(content, status_code=problem.status, headers=extra, media_type=PROBLEM_JSON)
 
 
+class WrongFields(Exception):
+    """A request refusal that names the fields it is about, all for the same reason."""
+
+    def __init__(self, kind: type[SagapayError], fields: Sequence[FieldProblem]) -> None:
+        self.kind = kind
+        self.fields = fields[:MAX_FIELDS]
+        super().__init__(kind.code)
+
+
+def _problem_of_fields(kind: type[SagapayError], fields: Sequence[FieldProblem]) -> Response:
+    detail = "; ".join(f"{found.field}: {found.detail}" for found in fields[:3])
+    return problem_response(problem_of(kind(detail), fields=fields))
+
+
+async def _on_wrong_fields(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, WrongFields)
+    return _problem_of_fields(error.kind, error.fields)
+
+
 async def _on_sagapay_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SagapayError)
     if error.status == InternalError.status:
@@ -148,8 +167,9 @@ def _field_problem(found: Mapping[str, object]) -> FieldProblem:
     kind, message = str(found["type"]), str(found["msg"]).removeprefix("Value error, ")
     if kind == "json_invalid":
         return FieldProblem(field="body", code=InvalidRequest.code, detail="The body is not valid JSON.")
-    field = str(place[1] if len(place) > 1 else place[0])
-    return FieldProblem(field=field, code=_kind_of(kind, field).code, detail=message)
+    inside = place[1:] or place
+    field = ".".join(map(str, inside))
+    return FieldProblem(field=field, code=_kind_of(kind, str(inside[-1])).code, detail=message)
 
 
 _FIELD_KINDS: Final[tuple[type[InvalidRequest], ...]] = (InvalidRequest, InvalidId, *_BY_FIELD.values())
@@ -161,12 +181,12 @@ async def _on_invalid_request(_request: Request, error: Exception) -> Response:
     fields = [_field_problem(found) for found in error.errors()[:MAX_FIELDS]]
     codes = {found.code for found in fields}
     kind = _BY_CODE[codes.pop()] if len(codes) == 1 else InvalidRequest
-    detail = "; ".join(f"{found.field}: {found.detail}" for found in fields[:3])
-    return problem_response(problem_of(kind(detail), fields=fields))
+    return _problem_of_fields(kind, fields)
 
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` with a problem; what nobody foresaw is the middleware's."""
     app.add_exception_handler(SagapayError, _on_sagapay_error)
+    app.add_exception_handler(WrongFields, _on_wrong_fields)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from domain.batches import MAX_TRANSFERS, BatchMode
 from domain.errors import InvalidId
 from domain.ids import BankAccountId, UserId, WalletId
 from domain.money import CURRENCIES, MAX_MINOR_UNITS, Money
@@ -60,6 +61,17 @@ PartyId = Annotated[
     ),
 ]
 ShortText = Annotated[str, Field(min_length=1, max_length=100, pattern=_NO_CONTROLS)]
+Memo = Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)]
+ItemKey = Annotated[
+    str,
+    Field(
+        pattern=KEY_PATTERN,
+        description="As for `POST /v1/transfers`: the transfer is made once, whichever call names its key first. "
+        "Without one the transfer has a key that nobody else can name.",
+        examples=["salary-2026-11-0042"],
+    ),
+]
+Mode = Annotated[BatchMode, Field(strict=False, description="Each transfer for itself, or all or none.")]
 Bank = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,31}$", description="A bank in the registry.")]
 
 
@@ -90,12 +102,57 @@ class TransferBody(Body):
     receiver_id: PartyId
     amount: Amount
     currency: Currency
-    memo: Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)] | None = None
+    memo: Memo | None = None
 
     @property
     def money(self) -> Money:
         """The amount with its currency."""
         return Money(self.amount, self.currency)
+
+
+class BatchTransfer(BaseModel):
+    """One transfer of a batch."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    receiver_id: PartyId
+    amount: Amount
+    memo: Memo | None = None
+    idempotency_key: ItemKey | None = None
+
+
+class TransferBatchBody(Body):
+    """Pay many from one wallet."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "sender_id": _WALLET_EXAMPLE,
+                "currency": "USD",
+                "mode": "independent",
+                "transfers": [
+                    {"receiver_id": _OTHER_WALLET_EXAMPLE, "amount": 250000, "memo": "Salary, November"},
+                    {"receiver_id": _USER_EXAMPLE, "amount": 180000, "idempotency_key": "salary-2026-11-0042"},
+                ],
+            }
+        }
+    )
+
+    sender_id: PartyId
+    currency: Currency
+    mode: Mode = BatchMode.INDEPENDENT
+    transfers: Annotated[list[BatchTransfer], Field(min_length=1, max_length=MAX_TRANSFERS)]
+
+    def transfer(self, index: int) -> TransferBody:
+        """One of the transfers as the body of a call of its own."""
+        item = self.transfers[index]
+        return TransferBody(
+            sender_id=self.sender_id,
+            receiver_id=item.receiver_id,
+            amount=item.amount,
+            currency=self.currency,
+            memo=item.memo,
+        )
 
 
 class BankPaymentBody(Body):

@@ -72,6 +72,18 @@ class SelfTransfer(InvalidRequest):
     code = "self_transfer"
 
 
+class DuplicateItemKey(InvalidRequest):
+    """Two transfers of a batch, or a transfer and its batch, have the same idempotency key."""
+
+    code = "duplicate_item_key"
+
+
+class NotOnOneShard(InvalidRequest):
+    """An atomic batch wants all its wallets on one shard. Send it as independent, or without these receivers."""
+
+    code = "not_on_one_shard"
+
+
 class UnknownBank(InvalidRequest):
     """There is no such bank in the registry."""
 
@@ -127,7 +139,7 @@ class CannotCancel(SagapayError):
 
 
 class BodyTooLarge(SagapayError):
-    """The request body is larger than 64 KiB."""
+    """The request body is larger than this call takes: 64 KiB, for a batch 4 MiB."""
 
     code, status = "body_too_large", 413
 
@@ -224,6 +236,7 @@ class DecisionCode(StrEnum):
     WALLET_CLOSED = "wallet_closed"
     CURRENCY_MISMATCH = "currency_mismatch"
     BANK_REFUSED = "bank_refused"
+    BATCH_REFUSED = "batch_refused"
     CANCELLED = "cancelled"
 
     @property
@@ -238,5 +251,6 @@ _MEANINGS = {
     DecisionCode.WALLET_CLOSED: "A wallet of the payment was closed.",
     DecisionCode.CURRENCY_MISMATCH: "A wallet of the payment is kept in another currency.",
     DecisionCode.BANK_REFUSED: "The bank refused the payment; the detail carries the bank's own code and words.",
+    DecisionCode.BATCH_REFUSED: "Another transfer of the same atomic batch was decided against, so none was made.",
     DecisionCode.CANCELLED: "The payment was cancelled before its money had moved.",
 }

@@ -102,10 +102,11 @@ class Pipeline:
             cursors = [await self._send(statement) for statement in statements]
             return [await cursor.fetchall() for cursor in cursors]
 
-    async def run_and_commit(self, statement: Statement) -> None:
-        """Run a statement that returns none, and commit with it."""
+    async def run_and_commit(self, *statements: Statement) -> None:
+        """Run statements that return none, and commit with them."""
         async with self._driver.pipeline():
-            await self._send(statement)
+            for statement in statements:
+                await self._send(statement)
             self.committing = True
             await self._driver.commit()
 

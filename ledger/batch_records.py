@@ -8,7 +8,8 @@ from sqlalchemy import Row
 
 from domain.batches import BatchItemStatus, BatchMode, BatchStatus
 from domain.contracts.batches import BatchCounts
-from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest
+from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepResult
+from domain.errors import IdempotencyKeyReused
 from domain.ids import BatchId, ClientId, TransactionId, WalletId
 from domain.money import Money
 from domain.transactions import TransactionKind
@@ -135,6 +136,21 @@ def payment_of(row: Found) -> PaymentRequest:
         destination_wallet_id=WalletId.of(row.destination_wallet_id),
         memo=row.memo,
     )
+
+
+def outcome_of(index: int, answer: StepResult | Exception) -> ItemOutcome:
+    """What the ledger's answer means for an item. Raises an error that is no decision about it."""
+    if isinstance(answer, StepResult):
+        return ItemOutcome(
+            index=index,
+            status=BatchItemStatus(answer.status),
+            transaction_id=answer.transaction_id,
+            failure=answer.failure,
+        )
+    if isinstance(answer, IdempotencyKeyReused):
+        reused = Failure(code=answer.code, detail=answer.detail)
+        return ItemOutcome(index=index, status=BatchItemStatus.FAILED, transaction_id=None, failure=reused)
+    raise answer
 
 
 def _failure_of(row: Found) -> Failure | None:

@@ -1,10 +1,10 @@
-"""Transfer batches as recorded, on the shard of the wallet that pays. No money moves here.
+"""Transfer batches as recorded, on the shard of the wallet that pays.
 
-A batch, its items and its idempotency key are one commit; so is what becomes of a slice of its items. Everything may
-be repeated: what is recorded first stays. Every method raises LedgerUnavailable when the database does not answer.
+A batch, its items and its idempotency key are one commit; so is what becomes of a slice of its items, and an atomic
+batch as a whole: there alone money moves here, decided as everywhere by `ledger/posting.py`. Everything may be
+repeated: what is recorded first stays. Every method raises LedgerUnavailable when the database does not answer.
 """
 
-from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from uuid import UUID
@@ -13,14 +13,27 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.batches import BatchItemStatus
+from domain.batches import BatchItemStatus, BatchStatus
 from domain.contracts.batches import BatchCounts
 from domain.contracts.payments import IdempotencyRecord, PaymentRequest
 from domain.errors import IdempotencyKeyReused
 from domain.ids import BatchId, WalletId
-from infra.database import reading, transaction
-from ledger.batch_records import Batch, BatchItem, ItemOutcome, NewBatch, batch_of, counts_of, item_of, payment_of
+from domain.transactions import Step
+from infra.database import Pipeline, pipelined, reading, transaction
+from ledger import posting
+from ledger.batch_records import (
+    Batch,
+    BatchItem,
+    ItemOutcome,
+    NewBatch,
+    batch_of,
+    counts_of,
+    item_of,
+    outcome_of,
+    payment_of,
+)
 from ledger.shards import Shards
+from ledger.work import Begin
 
 _PAGE: Final = 100
 _BEFORE_ALL: Final = UUID(int=0)
@@ -69,14 +82,15 @@ _ITEMS: Final = text("""
     WHERE i.batch_id = :batch_id AND i.item_index >= :first AND (CAST(:status AS text) IS NULL OR i.status = :status)
     ORDER BY i.item_index LIMIT :limit
 """)
-_PENDING: Final = text("""
+_PENDING: Final = """
     SELECT i.item_index, i.destination_wallet_id, i.amount, i.memo, encode(i.key_digest, 'hex') AS key_digest,
            encode(i.fingerprint, 'hex') AS fingerprint, i.workflow_id, i.proposed_id,
            b.client_id, b.source_wallet_id, b.currency, b.effective_at
     FROM ledger.transfer_batch_items i JOIN ledger.transfer_batches b USING (batch_id)
-    WHERE i.batch_id = :batch_id AND i.item_index >= :first AND i.item_index < :end AND i.status = 'pending'
+    WHERE i.batch_id = %(batch_id)s::uuid AND i.item_index >= %(first)s::integer AND i.item_index < %(end)s::integer
+      AND i.status = 'pending'
     ORDER BY i.item_index
-""")
+"""
 _UNDER_WAY: Final = text("""
     UPDATE ledger.transfer_batches SET status = 'processing' WHERE batch_id = :batch_id AND status = 'accepted'
 """)
@@ -89,6 +103,25 @@ _RECORD: Final = text("""
          item_index integer, status text, transaction_id uuid, failure_code text, failure_detail text)
     WHERE i.batch_id = :batch_id AND i.item_index = o.item_index AND i.status = 'pending'
 """)
+# For the driver, as all that goes out together with a group of steps.
+_LOCK_OPEN: Final = """
+    SELECT transfers FROM ledger.transfer_batches
+    WHERE batch_id = %(batch_id)s::uuid AND status IN ('accepted', 'processing') FOR NO KEY UPDATE
+"""
+_SETTLE: Final = """
+    WITH item AS (
+        UPDATE ledger.transfer_batch_items i
+        SET status = o.status, transaction_id = o.transaction_id, failure_code = o.failure_code,
+            failure_detail = o.failure_detail
+        FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
+             item_index integer, status text, transaction_id uuid, failure_code text, failure_detail text)
+        WHERE i.batch_id = %(batch_id)s::uuid AND i.item_index = o.item_index
+    )
+    UPDATE ledger.transfer_batches
+    SET status = %(status)s, failed_index = %(failed_index)s::integer, failure_code = %(failure_code)s,
+        failure_detail = %(failure_detail)s, completed_at = clock_timestamp()
+    WHERE batch_id = %(batch_id)s::uuid
+"""
 _LOCK: Final = text("SELECT status FROM ledger.transfer_batches WHERE batch_id = :batch_id FOR NO KEY UPDATE")
 _FOLLOW: Final = text("""
     UPDATE ledger.transfer_batch_items i
@@ -102,9 +135,6 @@ _COUNT: Final = text(f"{_COUNTS} WHERE i.batch_id = :batch_id")
 _COMPLETE: Final = text("""
     UPDATE ledger.transfer_batches SET status = 'completed', completed_at = clock_timestamp()
     WHERE batch_id = :batch_id AND status IN ('accepted', 'processing')
-""")
-_OPENED: Final = text("""
-    SELECT account_id FROM ledger.accounts WHERE account_id = ANY(:wallets) AND kind = 'wallet'
 """)
 
 
@@ -166,26 +196,31 @@ class Batches:
 
     async def pending(self, batch_id: BatchId, *, first: int, end: int) -> Sequence[tuple[int, PaymentRequest]]:
         """What is yet to be begun of the items from `first` up to, but not with, `end`: index and payment."""
-        wanted = {"batch_id": batch_id.uuid, "first": first, "end": end}
-        async with reading(self._shards.of(batch_id).engine) as connection:
-            return [(row.item_index, payment_of(row)) for row in await connection.execute(_PENDING, wanted)]
+        async with pipelined(self._shards.of(batch_id).engine) as pipeline:
+            return await _pending(pipeline, batch_id, first, end)
+
+    async def settle(self, batch_id: BatchId) -> None:
+        """Pay all transfers of an atomic batch or none, once, with the decision in the same commit.
+
+        Raises LedgerRejected for what is never right; then nothing is recorded.
+        """
+        async with pipelined(self._shards.of(batch_id).engine) as pipeline:
+            (locked,) = await pipeline.run((_LOCK_OPEN, {"batch_id": str(batch_id.uuid)}))
+            if not locked:
+                return
+            items = await _pending(pipeline, batch_id, 0, locked[0].transfers)
+            works = [Begin(payment, Step.SETTLE_TRANSFER) for _, payment in items]
+            together = await posting.decide_together(pipeline, works)
+            outcomes = [outcome_of(index, answer) for (index, _), answer in zip(items, together.answers, strict=True)]
+            settled = (_SETTLE, _decision(batch_id, outcomes, together.refused))
+            await pipeline.run_and_commit(*([together.writing.statement()] if together.writing else []), settled)
 
     async def record(self, batch_id: BatchId, outcomes: Sequence[ItemOutcome]) -> None:
         """Record what became of items. What was recorded before stays as it is."""
-        rows = [
-            {
-                "item_index": outcome.index,
-                "status": outcome.status,
-                "transaction_id": outcome.transaction_id and outcome.transaction_id.uuid,
-                "failure_code": outcome.failure and outcome.failure.code,
-                "failure_detail": outcome.failure and outcome.failure.detail,
-            }
-            for outcome in outcomes
-        ]
         async with transaction(self._shards.of(batch_id).engine) as connection:
             key = {"batch_id": batch_id.uuid}
             await connection.execute(_UNDER_WAY, key)
-            await connection.execute(_RECORD, key | {"outcomes": orjson.dumps(rows).decode()})
+            await connection.execute(_RECORD, key | {"outcomes": _rows_of(outcomes)})
 
     async def close(self, batch_id: BatchId) -> BatchCounts:
         """Read from their transactions how the items under way have ended; with the last one the batch is completed."""
@@ -198,23 +233,40 @@ class Batches:
                 await connection.execute(_COMPLETE, key)
             return counts
 
-    async def unopened(self, wallet_ids: Sequence[WalletId]) -> Sequence[WalletId]:
-        """Those of `wallet_ids` that the ledger does not know, asked for once on each shard."""
-        by_shard: dict[int, list[WalletId]] = defaultdict(list)
-        for wallet_id in wallet_ids:
-            by_shard[self._shards.of(wallet_id).number].append(wallet_id)
-        missing: list[WalletId] = []
-        for number, wanted in by_shard.items():
-            async with reading(self._shards.all[number].engine) as connection:
-                rows = await connection.execute(_OPENED, {"wallets": [item.uuid for item in wanted]})
-                opened = {WalletId.of(row.account_id) for row in rows}
-            missing += [item for item in wanted if item not in opened]
-        return missing
+    async def aclose(self) -> None:
+        """Let go of all connections."""
+        await self._shards.aclose()
 
-    def elsewhere(self, sender_id: WalletId, receivers: Sequence[WalletId]) -> list[int]:
-        """The positions of the receivers that live on another shard than the sender."""
-        home = self._shards.of(sender_id).number
-        return [index for index, wallet_id in enumerate(receivers) if self._shards.of(wallet_id).number != home]
+
+async def _pending(pipeline: Pipeline, batch_id: BatchId, first: int, end: int) -> Sequence[tuple[int, PaymentRequest]]:
+    (rows,) = await pipeline.run((_PENDING, {"batch_id": str(batch_id.uuid), "first": first, "end": end}))
+    return [(row.item_index, payment_of(row)) for row in rows]
+
+
+def _rows_of(outcomes: Sequence[ItemOutcome]) -> str:
+    rows = [
+        {
+            "item_index": outcome.index,
+            "status": outcome.status,
+            "transaction_id": outcome.transaction_id and outcome.transaction_id.uuid,
+            "failure_code": outcome.failure and outcome.failure.code,
+            "failure_detail": outcome.failure and outcome.failure.detail,
+        }
+        for outcome in outcomes
+    ]
+    return orjson.dumps(rows).decode()
+
+
+def _decision(batch_id: BatchId, outcomes: Sequence[ItemOutcome], refused: int | None) -> dict[str, object]:
+    because = outcomes[refused] if refused is not None else None
+    return {
+        "batch_id": str(batch_id.uuid),
+        "outcomes": _rows_of(outcomes),
+        "status": BatchStatus.COMPLETED if because is None else BatchStatus.FAILED,
+        "failed_index": because and because.index,
+        "failure_code": because and because.failure and because.failure.code,
+        "failure_detail": because and because.failure and because.failure.detail,
+    }
 
 
 async def _recorded_under(connection: AsyncConnection, key: IdempotencyRecord) -> Batch | None:

@@ -109,10 +109,22 @@ def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, wri
     rule = RULES[work.step]
     assert rule.first, f"{work.step} is not a first step"
     accounts = book.accounts(wanted)
-    at = book.moment(accounts.values())
-    record = StepRecord(writing, transaction, work.step, at, work.request.effective_at)
     failure = _refusal(transaction, rule, accounts)
+    record = _first_record(work, transaction, book.moment(accounts.values()), writing)
     return replace(_decide(record, rule, accounts, failure, new=True), fingerprint=work.key.fingerprint)
+
+
+def refuse(
+    work: Begin, transaction: Transaction, wanted: Wanted, book: Book, writing: Writing, *, failure: Failure
+) -> StepResult:
+    """Record a new payment as decided against, for a reason that may lie outside it."""
+    accounts = book.accounts(wanted)
+    record = _first_record(work, transaction, book.moment(accounts.values()), writing)
+    return replace(_decide(record, RULES[work.step], accounts, failure, new=True), fingerprint=work.key.fingerprint)
+
+
+def _first_record(work: Begin, transaction: Transaction, at: datetime, writing: Writing) -> StepRecord:
+    return StepRecord(writing, transaction, work.step, at, work.request.effective_at)
 
 
 class Recorded:

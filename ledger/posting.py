@@ -9,15 +9,16 @@ commit (another). Later steps need their transactions before: one more round tri
 used before cost one more statement.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from domain.contracts.payments import StepResult
-from domain.errors import LedgerRejected, SagapayError
+from domain.contracts.payments import Failure, StepResult
+from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected, SagapayError
 from domain.ids import TransactionId
 from domain.transactions import Step, TransactionStatus
 from infra.database import Pipeline
@@ -29,6 +30,8 @@ from ledger.records import Writing, array
 from ledger.rules import FIRST_STEPS
 from ledger.service import AccountStatus, Transaction
 from ledger.work import Answer, Begin, Take, Work
+
+_BATCH_REFUSED: Final = Failure(code=DecisionCode.BATCH_REFUSED, detail=DecisionCode.BATCH_REFUSED.meaning)
 
 
 class KeyWastedError(Exception):
@@ -55,8 +58,8 @@ class _Group:
 
     recorded: dict[TransactionId, Recorded]
     book: Book
-    known: dict[str, StepResult]
-    """What is recorded under a key: by somebody before, or by an earlier item."""
+    known: dict[str, StepResult | None]
+    """What is recorded under a key: by somebody before, or by an earlier item. None: a batch of transfers."""
     writing: Writing
 
 
@@ -84,6 +87,57 @@ async def post(pipeline: Pipeline, works: Sequence[Work]) -> list[Answer]:
     if group.writing:
         await pipeline.run_and_commit(group.writing.statement())
     return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """All of some steps or none: the answers in their order, and what the caller is to write and commit.
+
+    `refused` is the first of them that could not be taken, because of which none was.
+    """
+
+    answers: list[Answer]
+    refused: int | None
+    writing: Writing
+
+
+async def decide_together(pipeline: Pipeline, works: Sequence[Begin]) -> Together:
+    """Take all of these first steps or none, once the caller commits.
+
+    Where one is decided against, every other is refused with `batch_refused`. A key that was used before answers what
+    became of it, or IdempotencyKeyReused. Raises LedgerRejected for what is never right.
+    """
+    items = [_prepare(work, {}) for work in works]
+    keyed = _first_of_each_key(items)
+    book, claimed = await _lock_accounts(pipeline, items, keyed)
+    known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
+    # Thousands of them: the process has other things to do meanwhile.
+    return await asyncio.to_thread(_all_or_none, items, claimed, _Group({}, book, known, Writing()))
+
+
+def _all_or_none(items: list[_Item], claimed: frozenset[str], group: _Group) -> Together:
+    answers = [item.answer or _answer(item, group) for item in items]
+    for answer in answers:
+        if isinstance(answer, LedgerRejected):
+            raise answer
+    refused = next((number for number, answer in enumerate(answers) if not _is_taken(answer)), None)
+    if refused is None:
+        return Together(answers, None, group.writing)
+    # The accounts in memory are as if all had been paid; none of it is written.
+    writing = Writing()
+    for number, item in enumerate(items):
+        work, answer = item.work, answers[number]
+        if isinstance(work, Begin) and work.key.key_digest in claimed:
+            assert item.transaction is not None
+            failure = answer.failure if number == refused and isinstance(answer, StepResult) else None
+            answers[number] = deciding.refuse(
+                work, item.transaction, item.wanted, group.book, writing, failure=failure or _BATCH_REFUSED
+            )
+    return Together(answers, refused, writing)
+
+
+def _is_taken(answer: Answer) -> bool:
+    return isinstance(answer, StepResult) and answer.failure is None
 
 
 async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccount]) -> None:
@@ -166,7 +220,7 @@ def _claims(keyed: dict[str, Begin]) -> dict[str, object]:
     }
 
 
-async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, StepResult]:
+async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, StepResult | None]:
     """What was recorded under these keys: the outcome of the first step, with where the payment stands now."""
     if not digests:
         return {}
@@ -175,7 +229,9 @@ async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, S
     return {row.key_digest: _first_outcome(row) for row in rows}
 
 
-def _first_outcome(row: Any) -> StepResult:  # noqa: ANN401  -- a row of the driver's
+def _first_outcome(row: Any) -> StepResult | None:  # noqa: ANN401  -- a row of the driver's
+    if row.status is None:
+        return None
     if row.step is None:
         raise LedgerRejected(f"{row.transaction_id} is recorded without a first step")
     outcome = outcome_of(row, TransactionStatus(row.status), failure_of(row))
@@ -194,8 +250,10 @@ def _answer(item: _Item, group: _Group) -> Answer:
 
 
 def _begin(item: _Item, work: Begin, group: _Group) -> StepResult:
-    first = group.known.get(work.key.key_digest)
-    if first is not None:
+    if work.key.key_digest in group.known:
+        first = group.known[work.key.key_digest]
+        if first is None:
+            raise IdempotencyKeyReused
         return deciding.repeated(first, work.key)
     assert item.transaction is not None
     result = deciding.begin(work, item.transaction, item.wanted, group.book, group.writing)

@@ -1,5 +1,6 @@
 """Reads: transactions, wallets, statements, timelines. Each is one statement on one shard."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,9 @@ from domain.errors import LedgerRejected
 from domain.ids import BankAccountId, ClientId, EntryId, TransactionId, UserId, WalletId
 from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
+from infra.database import reading
 from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
+from ledger.shards import Shards
 from ledger.statements import FIND_KEY, TRANSACTION_COLUMNS
 
 _TRANSACTION = text(f"SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions WHERE transaction_id = :id")  # noqa: S608
@@ -46,6 +49,7 @@ _SETTLEMENT = text("""
     SELECT split_part(code, ':', 2) AS bank, currency, sum(balance)::bigint AS balance
     FROM ledger.accounts WHERE kind = 'bank_settlement' GROUP BY 1, 2
 """)
+_OPENED = text("SELECT account_id FROM ledger.accounts WHERE account_id = ANY(:wallets) AND kind = 'wallet'")
 _NEWEST = 2**63 - 1
 
 
@@ -186,3 +190,17 @@ async def find_entries(
 async def find_settlement(connection: AsyncConnection) -> dict[tuple[str, str], int]:
     """What a shard's settlement accounts hold: (bank, currency) → minor units."""
     return {(row.bank, row.currency): row.balance for row in await connection.execute(_SETTLEMENT)}
+
+
+async def find_unopened(shards: Shards, wallet_ids: Sequence[WalletId]) -> Sequence[WalletId]:
+    """Those of `wallet_ids` that the ledger does not know; one question to each shard. Raises LedgerUnavailable."""
+    by_shard: dict[int, list[WalletId]] = defaultdict(list)
+    for wallet_id in wallet_ids:
+        by_shard[shards.number_of(wallet_id)].append(wallet_id)
+    missing: list[WalletId] = []
+    for number, wanted in by_shard.items():
+        async with reading(shards.all[number].engine) as connection:
+            rows = await connection.execute(_OPENED, {"wallets": [item.uuid for item in wanted]})
+            opened = {WalletId.of(row.account_id) for row in rows}
+        missing += [item for item in wanted if item not in opened]
+    return missing

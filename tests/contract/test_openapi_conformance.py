@@ -70,7 +70,7 @@ def bearer(api_key: str) -> dict[str, str]:
 
 
 def learn_real_ids(running: Running, bank: BankProcess) -> None:
-    """Two users, one with a linked bank account and a deposit."""
+    """Two users, one with a linked bank account, a deposit and a batch."""
     with httpx.Client(base_url=running.url, headers=running.app, timeout=60) as http:
 
         def post(path: str, body: dict[str, object]) -> dict[str, str]:
@@ -87,6 +87,10 @@ def learn_real_ids(running: Running, bank: BankProcess) -> None:
         deposit = {"wallet_id": user["wallet_id"], "bank_account_id": account, "amount": 10**6, "currency": "USD"}
         transaction = post("/v1/deposits", deposit)["transaction_id"]
         http.get(f"/v1/transactions/{transaction}", params={"wait": 30})
+        transfers = [{"receiver_id": other["wallet_id"], "amount": 1}]
+        batch = post(
+            "/v1/transfer-batches", {"sender_id": user["wallet_id"], "currency": "USD", "transfers": transfers}
+        )
     REAL_IDS.update(
         user_id=user["user_id"],
         wallet_id=user["wallet_id"],
@@ -94,14 +98,17 @@ def learn_real_ids(running: Running, bank: BankProcess) -> None:
         receiver_id=other["wallet_id"],
         bank_account_id=account,
         transaction_id=transaction,
+        batch_id=batch["batch_id"],
     )
 
 
 def made_real(values: object) -> object:
     """Most well-formed ids become ids that exist; which ones is a function of the value, as hypothesis demands."""
+    if isinstance(values, list):
+        return [made_real(value) for value in values]
     if not isinstance(values, dict):
         return values
-    changed = dict(values)
+    changed = {name: made_real(value) for name, value in values.items()}
     for name, value in values.items():
         if name in REAL_IDS and isinstance(value, str) and MOST_IDS.fullmatch(value):
             changed[name] = REAL_IDS[name]

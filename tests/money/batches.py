@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import uuid4
 
-from domain.batches import BatchItemStatus, BatchMode
+from domain.batches import BatchMode
 from domain.contracts.payments import IdempotencyRecord, PaymentRequest
 from domain.ids import BatchId, WalletId
 from domain.transactions import Step, TransactionKind
-from ledger.batch_records import Batch, ItemOutcome, NewBatch, NewBatchItem
+from ledger.batch_records import Batch, NewBatch, NewBatchItem, outcome_of
 from ledger.batches import Batches
 from tests.money.requests import Client
 
@@ -63,13 +63,7 @@ async def pay_batch(client: Client, batches: Batches, sender: WalletId, transfer
     batch, _ = await batches.accept(new_batch(client, sender, transfers), unused_key())
     for index, payment in await batches.pending(batch.batch_id, first=0, end=batch.transfers):
         result = await client.ledger.begin(payment, Step.SETTLE_TRANSFER)
-        outcome = ItemOutcome(
-            index=index,
-            status=BatchItemStatus(result.status),
-            transaction_id=result.transaction_id,
-            failure=result.failure,
-        )
-        await batches.record(batch.batch_id, [outcome])
+        await batches.record(batch.batch_id, [outcome_of(index, result)])
     await batches.close(batch.batch_id)
     found = await batches.batch(batch.batch_id)
     assert found is not None

@@ -56,7 +56,14 @@ def test_every_success_has_a_schema() -> None:
 
 @pytest.mark.parametrize(
     "model",
-    [schemas.TransferBody, schemas.BankPaymentBody, schemas.UserBody, schemas.BankLinkBody, schemas.ReasonBody],
+    [
+        schemas.TransferBody,
+        schemas.TransferBatchBody,
+        schemas.BankPaymentBody,
+        schemas.UserBody,
+        schemas.BankLinkBody,
+        schemas.ReasonBody,
+    ],
     ids=lambda model: model.__name__,
 )
 def test_the_examples_of_bodies_are_valid(model: type[schemas.Body]) -> None:
