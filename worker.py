@@ -22,6 +22,7 @@ from activities.ledger import LedgerActivities
 from activities.sweep import SweepActivities
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
+from domain.contracts.activities import FirstStepWitness
 from domain.contracts.batches import BATCH_QUEUE
 from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
 from domain.errors import WorkflowsUnavailable
@@ -64,13 +65,15 @@ _GRACE: Final = timedelta(seconds=10)
 _log = structlog.get_logger(__name__)
 
 
-def build_transfer_worker(client: Client, ledger: LedgerService, settings: Settings) -> Worker:
-    """Transfers only: their workflow and the one step they take."""
+def build_transfer_worker(
+    client: Client, ledger: LedgerService, settings: Settings, witness: FirstStepWitness | None = None
+) -> Worker:
+    """Transfers only: their workflow and the one step they take, which `witness` is told of."""
     return Worker(
         client,
         task_queue=TRANSFER_QUEUE,
         workflows=WORKFLOWS[TRANSFER_QUEUE],
-        activities=LedgerActivities(ledger).for_transfers(),
+        activities=LedgerActivities(ledger, witness).for_transfers(),
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
         max_concurrent_local_activities=settings.worker_max_concurrent,

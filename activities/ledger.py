@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from activities.failures import as_failures
-from domain.contracts.activities import NOTE_ATTENTION
+from domain.contracts.activities import NOTE_ATTENTION, FirstStepWitness
 from domain.contracts.payments import AttentionNote, PaymentRequest, StepCommand, StepResult
 from domain.transactions import Step
 from ledger.service import LedgerService
@@ -18,12 +18,19 @@ from ledger.service import LedgerService
 class LedgerActivities:
     """One activity per step, under the step's name. All raise `ledger_unavailable` (retryable) while it is down."""
 
-    def __init__(self, ledger: LedgerService) -> None:
+    def __init__(self, ledger: LedgerService, witness: FirstStepWitness | None = None) -> None:
         self._ledger = ledger
+        self._witness = witness
 
     async def _begin(self, request: PaymentRequest, step: Step) -> StepResult:
-        with as_failures():
-            return await self._ledger.begin(request, step)
+        outcome = None
+        try:
+            with as_failures():
+                outcome = await self._ledger.begin(request, step)
+        finally:
+            if self._witness is not None:
+                self._witness(request, outcome)
+        return outcome
 
     async def _take(self, command: StepCommand) -> StepResult:
         with as_failures():

@@ -19,6 +19,12 @@ LATENCY_SECONDS: Final = Histogram(
 PAYMENTS: Final = Counter(
     "sagapay_payments_answered", "POSTs of payments that were answered with 202.", ["kind", "status"], registry=REGISTRY
 )
+TRANSFER_OUTCOMES: Final = Counter(
+    "sagapay_transfer_outcomes",
+    "Outcomes of transfers that this process has asked for, by who told first: the ledger or the workflow.",
+    ["by"],
+    registry=REGISTRY,
+)
 REPLAYS: Final = Counter(
     "sagapay_idempotency_replays", "Answers given again, by who remembered the key.", ["by"], registry=REGISTRY
 )

@@ -10,13 +10,15 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from api.outcomes import Outcomes
+from domain.contracts.activities import FirstStepWitness
 from domain.errors import WorkflowsUnavailable
 from infra.role import Backoff
 from infra.settings import Settings
 from infra.temporal import connect
 from ledger.service import LedgerService
 
-HostedWorker = Callable[[Client, LedgerService, Settings], Worker]
+HostedWorker = Callable[[Client, LedgerService, Settings, FirstStepWitness], Worker]
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -30,7 +32,8 @@ log = structlog.get_logger("api")
 class TemporalLink:
     """One client for all requests and the hosted worker: only then do transfers start eagerly.
 
-    Until the first connection succeeds, `client` raises; after it the client itself reconnects.
+    Until the first connection succeeds, `client` raises; after it the client itself reconnects. `outcomes` hears of
+    each transfer that the hosted worker carries out.
     """
 
     def __init__(self, settings: Settings, ledger: LedgerService, hosted_worker: HostedWorker | None) -> None:
@@ -41,6 +44,7 @@ class TemporalLink:
         self._task: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._worker: Worker | None = None
+        self.outcomes = Outcomes()
 
     @property
     def client(self) -> Client:
@@ -104,7 +108,7 @@ class TemporalLink:
             await asyncio.sleep(backoff.next_seconds())
 
     async def _host(self, client: Client, build: HostedWorker) -> None:
-        worker = build(client, self._ledger, self._settings)
+        worker = build(client, self._ledger, self._settings, self.outcomes.hear)
         self._worker = worker
         self._settled.set()
         try:

@@ -3,7 +3,8 @@
     python -m benchmarks.bare PORT       the endpoint, with a worker in its process
     python -m benchmarks.bare worker     a second process that polls the same queue, as ours has one
 
-Everything else is as in our API: Temporal server, start mode, data converter, sandbox, concurrency, HTTP server.
+It answers when the workflow has ended: there is no ledger that would say so before. Everything else is as in our API:
+Temporal server, start mode, data converter, sandbox, concurrency, HTTP server.
 """
 
 import asyncio

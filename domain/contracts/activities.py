@@ -11,14 +11,20 @@ Every ledger step is an activity of the step's own name, so that operators read 
 | sweep_orphans | SweepRequest | SweepReport |
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+from domain.contracts.payments import PaymentRequest, StepResult
 
 NOTE_ATTENTION: Final = "note_attention"
 PULL_FROM_BANK: Final = "pull_from_bank"
 PUSH_TO_BANK: Final = "push_to_bank"
 LOOK_UP_AT_BANK: Final = "look_up_at_bank"
 SWEEP_ORPHANS: Final = "sweep_orphans"
+
+FirstStepWitness = Callable[[PaymentRequest, StepResult | None], None]
+"""Told of each attempt at a payment's first step in its process: the recorded outcome, or None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,10 @@
 
 import asyncio
 
+from domain.contracts.payments import PaymentResult
+from domain.contracts.workflows import payment_workflow_id
+from domain.ids import WalletId
+from infra.telemetry import REGISTRY
 from tests.rest.stage import WAIT_SECONDS, Stage, new_key
 
 
@@ -16,6 +20,16 @@ async def test_a_transfer_moves_money_at_once(rest: Stage) -> None:
     assert response.headers["Location"] == f"/v1/transactions/{payment['transaction_id']}"
     assert "Idempotent-Replayed" not in response.headers
     assert (await rest.posted(sender), await rest.posted(receiver)) == (7_500, 2_500)
+
+
+async def test_a_transfer_is_answered_from_its_commit_and_its_workflow_ends_alike(rest: Stage) -> None:
+    sender, receiver, key = await rest.funded(500), await rest.person(), new_key()
+    seen = REGISTRY.get_sample_value("sagapay_transfer_outcomes_total", {"by": "ledger"}) or 0
+    response = await rest.app.post("/v1/transfers", rest.transfer_body(sender, receiver, 200), key)
+    assert REGISTRY.get_sample_value("sagapay_transfer_outcomes_total", {"by": "ledger"}) == seen + 1
+    workflow_id = payment_workflow_id(rest.client_id, WalletId(sender.wallet_id), key)
+    ended = await rest.temporal.get_workflow_handle(workflow_id, result_type=PaymentResult).result()
+    assert (ended.transaction_id, ended.status) == (response.json()["transaction_id"], response.json()["status"])
 
 
 async def test_user_ids_stand_for_home_wallets(rest: Stage) -> None:
