@@ -14,7 +14,7 @@ import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank import BankActivities
 from activities.batches import BatchActivities
@@ -27,6 +27,7 @@ from domain.contracts.batches import BATCH_QUEUE
 from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
 from domain.errors import WorkflowsUnavailable
 from infra.role import Backoff, Life, run_role
+from infra.sandbox import ContextFreeRunner
 from infra.schedules import ensure_sweep_schedule
 from infra.settings import Settings, settings
 from infra.telemetry import configure_logging
@@ -42,7 +43,7 @@ from workflows.transfer import TransferWorkflow
 from workflows.transfer_batch import TransferBatchWorkflow
 from workflows.withdrawal import WithdrawalWorkflow
 
-WORKFLOW_RUNNER: Final = SandboxedWorkflowRunner(
+WORKFLOW_RUNNER: Final = ContextFreeRunner(
     restrictions=SandboxRestrictions.default.with_passthrough_modules(
         "domain", "workflows", "pydantic", "pydantic_core", "uuid_utils"
     )
