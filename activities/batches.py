@@ -78,7 +78,7 @@ class BatchActivities:
         """Pay all transfers of an atomic batch in one commit, or none and record why."""
         with as_failures():
             async with heartbeats():
-                await self._batches.settle(command.batch_id)
+                await self._ledger.settle_batch(command.batch_id)
 
     @activity.defn(name=CLOSE_BATCH)
     async def close_batch(self, command: BatchCommand) -> BatchCounts:

@@ -138,8 +138,8 @@ def payment_of(row: Found) -> PaymentRequest:
     )
 
 
-def outcome_of(index: int, answer: StepResult | Exception) -> ItemOutcome:
-    """What the ledger's answer means for an item. Raises an error that is no decision about it."""
+def outcome_of(index: int, answer: StepResult | IdempotencyKeyReused) -> ItemOutcome:
+    """What the ledger's answer means for an item."""
     if isinstance(answer, StepResult):
         return ItemOutcome(
             index=index,
@@ -147,10 +147,8 @@ def outcome_of(index: int, answer: StepResult | Exception) -> ItemOutcome:
             transaction_id=answer.transaction_id,
             failure=answer.failure,
         )
-    if isinstance(answer, IdempotencyKeyReused):
-        reused = Failure(code=answer.code, detail=answer.detail)
-        return ItemOutcome(index=index, status=BatchItemStatus.FAILED, transaction_id=None, failure=reused)
-    raise answer
+    reused = Failure(code=answer.code, detail=answer.detail)
+    return ItemOutcome(index=index, status=BatchItemStatus.FAILED, transaction_id=None, failure=reused)
 
 
 def _failure_of(row: Found) -> Failure | None:

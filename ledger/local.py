@@ -11,11 +11,12 @@ from sqlalchemy import text
 from domain.clock import Clock, SystemClock
 from domain.contracts.payments import Attention, PaymentRequest, StepCommand, StepResult
 from domain.errors import NotFound
-from domain.ids import ClientId, TransactionId, UserId, WalletId, new_uuid
+from domain.ids import BatchId, ClientId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step
 from infra.database import reading, transaction
 from infra.settings import Settings
 from ledger import queries, statements
+from ledger.batches import Batches
 from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shards
 from ledger.work import Begin, Take
@@ -62,6 +63,10 @@ class LocalLedger:
         """See LedgerService."""
         shard = self.shards.of(command.transaction_id)
         return await self._writers[shard.number].post(Take(command, self._clock.now()))
+
+    async def settle_batch(self, batch_id: BatchId) -> None:
+        """See LedgerService. A group of its own, beside the writers': it is large already."""
+        await Batches(self.shards).settle(batch_id)
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
         """See LedgerService."""

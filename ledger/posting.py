@@ -96,7 +96,7 @@ class Together:
     `refused` is the first of them that could not be taken, because of which none was.
     """
 
-    answers: list[Answer]
+    answers: list[StepResult | IdempotencyKeyReused]
     refused: int | None
     writing: Writing
 
@@ -116,10 +116,7 @@ async def decide_together(pipeline: Pipeline, works: Sequence[Begin]) -> Togethe
 
 
 def _all_or_none(items: list[_Item], claimed: frozenset[str], group: _Group) -> Together:
-    answers = [item.answer or _answer(item, group) for item in items]
-    for answer in answers:
-        if isinstance(answer, LedgerRejected):
-            raise answer
+    answers = [_decided(item.answer or _answer(item, group)) for item in items]
     refused = next((number for number, answer in enumerate(answers) if not _is_taken(answer)), None)
     if refused is None:
         return Together(answers, None, group.writing)
@@ -136,7 +133,14 @@ def _all_or_none(items: list[_Item], claimed: frozenset[str], group: _Group) -> 
     return Together(answers, refused, writing)
 
 
-def _is_taken(answer: Answer) -> bool:
+def _decided(answer: Answer) -> StepResult | IdempotencyKeyReused:
+    if isinstance(answer, StepResult | IdempotencyKeyReused):
+        return answer
+    assert isinstance(answer, Exception), "a first step is answered by its outcome"
+    raise answer
+
+
+def _is_taken(answer: StepResult | IdempotencyKeyReused) -> bool:
     return isinstance(answer, StepResult) and answer.failure is None
 
 

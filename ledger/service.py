@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
-from domain.ids import BankAccountId, ClientId, EntryId, TransactionId, UserId, WalletId
+from domain.ids import BankAccountId, BatchId, ClientId, EntryId, TransactionId, UserId, WalletId
 from domain.money import Money
 from domain.transactions import Step, TransactionKind, TransactionStatus
 
@@ -109,6 +109,10 @@ class LedgerService(Protocol):
 
     async def take_step(self, command: StepCommand) -> StepResult:
         """Take a later step of a recorded payment, once. Raises LedgerRejected for what is never right."""
+        ...
+
+    async def settle_batch(self, batch_id: BatchId) -> None:
+        """Pay all transfers of an atomic batch in one commit, or none and record why; once. Raises LedgerRejected."""
         ...
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
