@@ -1,7 +1,8 @@
 """Accepting a payment, once per key, whatever is down. The order of who is asked:
 
 1. Redis, which may remember the key; only ever a shortcut.
-2. Temporal, which runs the payment under an id made of the key; ten callers at once share one run.
+2. Temporal, which runs the payment under an id made of the key; ten callers at once share one run. In the express
+   lane a transfer asks the ledger instead (api/express.py), which takes the same first step under the same key.
 3. The ledger, which keeps the key for ever and has the last word.
 """
 
@@ -9,9 +10,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from api.express import Starter
 from api.idempotency import ScopedKey, Shortcut
 from api.metrics import PAYMENTS, REPLAYS
-from api.starting import PaymentStarter
 from api.views import TransactionView, view_of_request, view_of_transaction
 from domain.clock import Clock
 from domain.contracts.payments import IdempotencyRecord, PaymentRequest, PaymentResult
@@ -54,7 +55,7 @@ class Acceptance:
     """Accepts payments."""
 
     def __init__(
-        self, settings: Settings, ledger: LedgerService, shortcut: Shortcut, starter: PaymentStarter, clock: Clock
+        self, settings: Settings, ledger: LedgerService, shortcut: Shortcut, starter: Starter, clock: Clock
     ) -> None:
         self._timeout_seconds = settings.accept_timeout_seconds
         self._plan = settings.retry_plan()
@@ -103,7 +104,7 @@ class Acceptance:
         )
 
     async def _outcome(self, request: PaymentRequest, intent: Intent) -> PaymentResult | RecordedKey:
-        """The workflow's answer if this very request was recorded, else what the ledger has under the key."""
+        """The lane's answer if this very request was recorded, else what the ledger has under the key."""
         try:
             answer = await self._answer(request, intent)
         except Unavailable as error:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from api.acceptance import Acceptance
 from api.batch_acceptance import BatchAcceptance
 from api.cancelling import Cancelling
+from api.express import ExpressLane, Starter
 from api.idempotency import Shortcut
 from api.metrics import CACHE_ERRORS
 from api.parties import Parties
@@ -80,6 +81,11 @@ def _note_cache_error(operation: str, error: Exception) -> None:
     log.warning("redis.unreachable", operation=operation, error=str(error))
 
 
+def _lane(settings: Settings, ledger: LedgerService, temporal: TemporalLink) -> Starter:
+    workflows = PaymentStarter(temporal)
+    return ExpressLane(settings, ledger, workflows) if settings.transfer_lane == "express" else workflows
+
+
 def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock: Clock) -> Backends:
     """Put everything together."""
     ledger = open_ledger(settings, clock)
@@ -101,7 +107,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         banks={name: open_bank(name, settings) for name in bank_names()},
         keys=KeyRing(directory),
         parties=parties,
-        acceptance=Acceptance(settings, ledger, shortcut, PaymentStarter(temporal), clock),
+        acceptance=Acceptance(settings, ledger, shortcut, _lane(settings, ledger, temporal), clock),
         batches=batches,
         batch_acceptance=BatchAcceptance(batches, parties, shards, shortcut, temporal, clock=clock),
         waiting=waiting,

@@ -28,6 +28,12 @@ TRANSFER_OUTCOMES: Final = Counter(
 REPLAYS: Final = Counter(
     "sagapay_idempotency_replays", "Answers given again, by who remembered the key.", ["by"], registry=REGISTRY
 )
+EXPRESS: Final = Counter(
+    "sagapay_express_transfers",
+    "Transfers of the express lane: finished by it, begun by it and finished by a workflow, or handed over.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 CACHE_ERRORS: Final = Counter(
     "sagapay_cache_errors", "Problems with Redis; each was answered without it.", ["operation"], registry=REGISTRY
 )

@@ -7,7 +7,7 @@ an embedded one and sets it. docs/reference/settings.md is the table of these fi
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -132,6 +132,10 @@ class Settings(BaseSettings):
 
     # -- payments --------------------------------------------------------------------------------
     home_currency: Currency = Field(default="USD", description="Currency of a new wallet.")
+    transfer_lane: Literal["workflow", "express"] = Field(
+        default="workflow",
+        description="Who commits a transfer: its workflow, or the API itself where one commit finishes it.",
+    )
     accept_timeout_seconds: Seconds = Field(
         default=5, description="How long a POST waits for its payment to be recorded before it says 503."
     )
