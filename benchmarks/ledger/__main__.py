@@ -1,0 +1,39 @@
+"""`python -m benchmarks.ledger [--quick]`: the ledger against TPC-B and the textbook, as figures and a picture."""
+
+import argparse
+import sys
+import time
+
+from rich.console import Console
+
+from benchmarks.__main__ import page_text, show
+from benchmarks.figures import record, write_page
+from benchmarks.ledger.measure import FULL, QUICK, Session
+from benchmarks.ledger.report import draw, figures_of, write_raw
+from benchmarks.ledger.server import running_server
+
+
+def main() -> int:
+    """0 when everything was measured, whether targets were met or not: the table says that."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under 4 minutes, and noisier")
+    options = parser.parse_args()
+    console, began = Console(), time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {text}", highlight=False, soft_wrap=True)
+
+    effort = QUICK if options.quick else FULL
+    say(f"starting a PostgreSQL of our own, with {effort.wallets:,} wallets ...")
+    with running_server(effort.wallets) as server:
+        found = Session(server, effort, say).run()
+    write_raw(found)
+    draw(found)
+    record(figures_of(found, "make bench-ledger QUICK=1" if options.quick else "make bench-ledger"))
+    write_page(page_text())
+    show(console)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
