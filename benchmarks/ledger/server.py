@@ -36,7 +36,7 @@ _OLD_ENTRIES: Final = """
         (entry_id, posting_id, transaction_id, account_id, type, amount, currency, balance_after, version, created_at)
     SELECT (left(ledger.uuid_at(moment)::text, 14) || '7' || substr(md5(i || side), 1, 3) || '-8'
             || substr(md5(i || side), 4, 3) || '-' || substr(md5(i || side), 7, 12))::uuid,
-           md5('posting' || i)::uuid, md5('transaction' || i)::uuid, md5(side || i % 1000003)::uuid, side, 1, 'USD', 1,
+           md5('posting' || i)::uuid, md5('transaction' || i)::uuid, md5(side || i %% 1000003)::uuid, side, 1, 'USD', 1,
            1 + i / 1000003, moment
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS i,
          LATERAL (SELECT date_trunc('month', now()) - make_interval(secs => i / 100.0) AS moment) AS at,
