@@ -79,7 +79,7 @@ class DuplicateItemKey(InvalidRequest):
 
 
 class NotOnOneShard(InvalidRequest):
-    """An atomic batch wants all its wallets on one shard. Send it as independent, or without these receivers."""
+    """A capture of a hold, and an atomic batch, want all their wallets on one shard; independent transfers do not."""
 
     code = "not_on_one_shard"
 
@@ -136,6 +136,12 @@ class CannotCancel(SagapayError):
     """The transaction can no longer be cancelled."""
 
     code, status = "cannot_cancel", 409
+
+
+class CannotRelease(SagapayError):
+    """The hold has ended otherwise and can no longer be released."""
+
+    code, status = "cannot_release", 409
 
 
 class BodyTooLarge(SagapayError):
@@ -235,6 +241,8 @@ class DecisionCode(StrEnum):
     WALLET_FROZEN = "wallet_frozen"
     WALLET_CLOSED = "wallet_closed"
     CURRENCY_MISMATCH = "currency_mismatch"
+    HOLD_ENDED = "hold_ended"
+    HOLD_EXCEEDED = "hold_exceeded"
     BANK_REFUSED = "bank_refused"
     BATCH_REFUSED = "batch_refused"
     CANCELLED = "cancelled"
@@ -250,6 +258,8 @@ _MEANINGS = {
     DecisionCode.WALLET_FROZEN: "A wallet of the payment was frozen.",
     DecisionCode.WALLET_CLOSED: "A wallet of the payment was closed.",
     DecisionCode.CURRENCY_MISMATCH: "A wallet of the payment is kept in another currency.",
+    DecisionCode.HOLD_ENDED: "The hold had been captured, released, or had expired.",
+    DecisionCode.HOLD_EXCEEDED: "The amount was more than what remained of the hold.",
     DecisionCode.BANK_REFUSED: "The bank refused the payment; the detail carries the bank's own code and words.",
     DecisionCode.BATCH_REFUSED: "Another transfer of the same atomic batch was decided against, so none was made.",
     DecisionCode.CANCELLED: "The payment was cancelled before its money had moved.",

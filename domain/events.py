@@ -1,7 +1,8 @@
 """Event models: what the platform tells. Written to the outbox in the commit of what happened, then published.
 
 Topics and keys: `sagapay.transactions.v1` is keyed by transaction and promises no order between transactions;
-`sagapay.entries.v1` is keyed by account and carries the account's version, without gaps. A lane is a partition.
+`sagapay.entries.v1` is keyed by account and carries the account's version, without gaps; `sagapay.holds.v1` is keyed by
+hold. A lane is a partition.
 """
 
 from datetime import datetime
@@ -11,11 +12,13 @@ from zlib import crc32
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.contracts.payments import Failure
-from domain.ids import AccountId, BankAccountId, ClientId, EntryId, EventId, PostingId, TransactionId, WalletId
+from domain.holds import HoldStatus
+from domain.ids import AccountId, BankAccountId, ClientId, EntryId, EventId, HoldId, PostingId, TransactionId, WalletId
 from domain.transactions import TransactionKind, TransactionStatus
 
 TRANSACTIONS_TOPIC: Final = "sagapay.transactions.v1"
 ENTRIES_TOPIC: Final = "sagapay.entries.v1"
+HOLDS_TOPIC: Final = "sagapay.holds.v1"
 LANES: Final = 4
 
 
@@ -81,7 +84,64 @@ class EntryPostedEvent(EventModel):
     timestamp: datetime
 
 
-AnyEvent = TransactionProcessingEvent | TransactionCompletedEvent | TransactionFailedEvent | EntryPostedEvent
+class HoldEvent(EventModel):
+    """A client's hold as it was at one moment. `captured` is what all captures took; `tx_id` is this one's."""
+
+    hold_id: HoldId
+    client_id: ClientId
+    wallet_id: WalletId
+    status: HoldStatus
+    amount: int
+    captured: int
+    currency: str
+    memo: str | None
+    expires_at: datetime
+    timestamp: datetime
+    tx_id: TransactionId | None = None
+    failure: Failure | None = None
+
+
+class HoldPlacedEvent(HoldEvent):
+    """Money of a wallet is reserved."""
+
+    type: Literal["hold.placed"] = "hold.placed"
+
+
+class HoldFailedEvent(HoldEvent):
+    """A hold was decided against; nothing was reserved."""
+
+    type: Literal["hold.failed"] = "hold.failed"
+
+
+class HoldCapturedEvent(HoldEvent):
+    """A transfer took of the hold. While the status is active, more of it can be captured."""
+
+    type: Literal["hold.captured"] = "hold.captured"
+
+
+class HoldReleasedEvent(HoldEvent):
+    """What remained was let go by the client."""
+
+    type: Literal["hold.released"] = "hold.released"
+
+
+class HoldExpiredEvent(HoldEvent):
+    """What remained was let go because the hold's time was over."""
+
+    type: Literal["hold.expired"] = "hold.expired"
+
+
+AnyEvent = (
+    TransactionProcessingEvent
+    | TransactionCompletedEvent
+    | TransactionFailedEvent
+    | EntryPostedEvent
+    | HoldPlacedEvent
+    | HoldFailedEvent
+    | HoldCapturedEvent
+    | HoldReleasedEvent
+    | HoldExpiredEvent
+)
 
 
 class Envelope(EventModel):

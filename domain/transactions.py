@@ -54,6 +54,7 @@ class Step(StrEnum):
     """One thing a transaction does to the ledger. Each (transaction, step) has exactly one outcome, for ever."""
 
     SETTLE_TRANSFER = "settle_transfer"
+    CAPTURE_HOLD = "capture_hold"
     RECORD_DEPOSIT = "record_deposit"
     CREDIT_DEPOSIT = "credit_deposit"
     SETTLE_DEPOSIT = "settle_deposit"

@@ -9,23 +9,27 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
-from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected
+from domain.contracts.payments import Failure, PaymentRequest, StepCommand, StepResult
+from domain.errors import DecisionCode, LedgerRejected
+from domain.ids import HoldId, WalletId
+from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionStatus, move
+from ledger import holds
 from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, system_account
 from ledger.records import StepRecord, Writing
 from ledger.rules import RULES, HoldChange, Role, Rule
-from ledger.service import AccountStatus, Transaction
-from ledger.work import Begin, Take
+from ledger.service import AccountStatus, Hold, Transaction
+from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Take
 
 Wanted = Mapping[Role, UUID | SystemAccount]
 
 
 class Book:
-    """The accounts of a group as they are after the steps decided so far."""
+    """The accounts of a group, and clients' holds, as they are after the steps decided so far."""
 
-    def __init__(self, accounts: Iterable[Account], now: datetime) -> None:
+    def __init__(self, accounts: Iterable[Account], now: datetime, holds: Iterable[Hold] = ()) -> None:
         self._accounts = {account.account_id: account for account in accounts}
+        self._holds = {hold.hold_id: hold for hold in holds}
         self._now = now
 
     def accounts(self, wanted: Wanted) -> dict[Role, Account]:
@@ -34,6 +38,17 @@ class Book:
         if absent:
             raise LedgerRejected(f"there is no account {', '.join(absent)}")
         return {role: self._accounts[id_of(account)] for role, account in wanted.items()}
+
+    def hold(self, hold_id: HoldId, wallet_id: WalletId | None) -> Hold:
+        """A client's hold on that wallet. Raises LedgerRejected for one that does not exist."""
+        found = self._holds.get(hold_id)
+        if found is None or found.wallet_id != wallet_id:
+            raise LedgerRejected(f"there is no hold {hold_id} on {wallet_id}")
+        return found
+
+    def change(self, hold: Hold) -> None:
+        """What became of a hold, for the steps that follow."""
+        self._holds[hold.hold_id] = hold
 
     def demand_system_accounts(self, wanted: Iterable[Wanted]) -> None:
         """Raises SystemAccountsMissing if some of ours are used for the first time."""
@@ -63,6 +78,8 @@ def wanted_by(transaction: Transaction, step: Step) -> Wanted:
     """The accounts of the step's roles. Raises LedgerRejected for one in two roles, and for another kind's step."""
     if RULES[step].kind is not transaction.kind:
         raise LedgerRejected(f"{step} is not a step of a {transaction.kind}")
+    if (RULES[step].hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
+        raise LedgerRejected(f"{step} is for captures of a hold, and nothing else is")
     wanted = {role: _account_of(transaction, role) for role in RULES[step].roles}
     if len({id_of(account) for account in wanted.values()}) != len(wanted):
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
@@ -101,6 +118,7 @@ def proposed(request: PaymentRequest) -> Transaction:
         effective_at=request.effective_at,
         created_at=request.effective_at,
         completed_at=None,
+        hold_id=request.hold_id,
     )
 
 
@@ -109,8 +127,11 @@ def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, wri
     rule = RULES[work.step]
     assert rule.first, f"{work.step} is not a first step"
     accounts = book.accounts(wanted)
-    failure = _refusal(transaction, rule, accounts)
     record = _first_record(work, transaction, book.moment(accounts.values()), writing)
+    if transaction.hold_id is None:
+        failure = _barred(transaction.amount, accounts) or _lacking(transaction.amount, accounts)
+    else:
+        failure = _draw(work, transaction.hold_id, accounts, book, record)
     return replace(_decide(record, rule, accounts, failure, new=True), fingerprint=work.key.fingerprint)
 
 
@@ -125,6 +146,50 @@ def refuse(
 
 def _first_record(work: Begin, transaction: Transaction, at: datetime, writing: Writing) -> StepRecord:
     return StepRecord(writing, transaction, work.step, at, work.request.effective_at)
+
+
+def _draw(
+    work: Begin, hold_id: HoldId, accounts: dict[Role, Account], book: Book, record: StepRecord
+) -> Failure | None:
+    """Take a capture's amount from its hold, or say why not."""
+    request = work.request
+    hold = book.hold(hold_id, request.source_wallet_id)
+    if hold.client_id != request.client_id:
+        raise LedgerRejected(f"{hold_id} was placed by another client")
+    failure = _barred(request.amount, accounts) or holds.why_not_captured(hold, request.amount, request.effective_at)
+    if failure is None:
+        left = holds.captured(hold, request.amount, record.at, releases_rest=request.releases_rest)
+        accounts[Role.SOURCE].held -= hold.remaining - left.remaining
+        book.change(left)
+        record.draw_on(left)
+    return failure
+
+
+def place_hold(work: PlaceHold, wanted: Wanted, book: Book, writing: Writing) -> PlacedHold:
+    """Reserve money for a client, or record why not. Raises LedgerRejected; then nothing is recorded."""
+    accounts = book.accounts(wanted)
+    account = accounts[Role.SOURCE]
+    amount, at = work.request.amount, book.moment([account])
+    hold = holds.new_hold(work.request, _barred(amount, accounts) or _lacking(amount, accounts), at)
+    account.held += hold.remaining
+    book.change(hold)
+    writing.place(hold)
+    writing.save(account, at)
+    return PlacedHold(hold.hold_id, work.key.fingerprint, hold)
+
+
+def end_hold(work: EndHold, wanted: Wanted, book: Book, writing: Writing) -> Hold:
+    """Let go of what remains of a client's hold; one that has ended stays as it is. Raises LedgerRejected."""
+    account = book.accounts(wanted)[Role.SOURCE]
+    at = book.moment([account])
+    hold = book.hold(work.hold_id, work.wallet_id)
+    left = holds.ended(hold, work.status, work.effective_at, at)
+    if left is not hold:
+        account.held -= hold.remaining
+        book.change(left)
+        writing.move(left, at)
+        writing.save(account, at)
+    return left
 
 
 class Recorded:
@@ -166,15 +231,8 @@ class Recorded:
         move(self.transaction.status, rule.then)
 
 
-def repeated(first: StepResult, key: IdempotencyRecord) -> StepResult:
-    """The answer to a key that was used before. Raises IdempotencyKeyReused if it was for another request."""
-    if first.fingerprint != key.fingerprint:
-        raise IdempotencyKeyReused
-    return replace(first, replayed=True)
-
-
-def _refusal(transaction: Transaction, rule: Rule, accounts: dict[Role, Account]) -> Failure | None:
-    """Why the ledger decides against a new payment, or None. The order is part of the contract."""
+def _barred(amount: Money, accounts: dict[Role, Account]) -> Failure | None:
+    """Why wallets take no part in a new payment, or None. The order is part of the contract."""
     for role in (Role.SOURCE, Role.DESTINATION):
         account = accounts.get(role)
         if account is None:
@@ -184,13 +242,18 @@ def _refusal(transaction: Transaction, rule: Rule, accounts: dict[Role, Account]
             return Failure(code=DecisionCode.WALLET_CLOSED, detail=f"{who} wallet is closed.")
         if account.status is AccountStatus.FROZEN:
             return Failure(code=DecisionCode.WALLET_FROZEN, detail=f"{who} wallet is frozen.")
-        if account.currency != transaction.amount.currency:
+        if account.currency != amount.currency:
             return Failure(
                 code=DecisionCode.CURRENCY_MISMATCH,
-                detail=f"{who} wallet is in {account.currency}, the amount in {transaction.amount.currency}.",
+                detail=f"{who} wallet is in {account.currency}, the amount in {amount.currency}.",
             )
+    return None
+
+
+def _lacking(amount: Money, accounts: dict[Role, Account]) -> Failure | None:
+    """Why there is not enough for a new payment or hold, or None."""
     source = accounts.get(Role.SOURCE)
-    if source is not None and not source.can_spend(transaction.amount.minor_units):
+    if source is not None and not source.can_spend(amount.minor_units):
         return Failure(code=DecisionCode.INSUFFICIENT_FUNDS, detail="The available balance is less than the amount.")
     return None
 
@@ -217,7 +280,7 @@ def _decide(
 def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -> None:
     amount = record.transaction.amount.minor_units
     source = accounts.get(Role.SOURCE)
-    if rule.hold is not None:
+    if rule.hold is not None and rule.hold is not HoldChange.DRAW:
         assert source is not None
         if rule.hold is HoldChange.PLACE:
             source.held += amount

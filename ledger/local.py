@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -9,17 +10,19 @@ import orjson
 from sqlalchemy import text
 
 from domain.clock import Clock, SystemClock
+from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Attention, PaymentRequest, StepCommand, StepResult
 from domain.errors import NotFound
-from domain.ids import BatchId, ClientId, TransactionId, UserId, WalletId, new_uuid
+from domain.holds import HoldStatus
+from domain.ids import BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step
 from infra.database import reading, transaction
 from infra.settings import Settings
 from ledger import queries, statements
 from ledger.batches import Batches
-from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
-from ledger.shards import Shards
-from ledger.work import Begin, Take
+from ledger.service import AcceptedHold, AccountStatus, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
+from ledger.shards import Shard, Shards
+from ledger.work import Begin, EndHold, PlaceHold, Take
 from ledger.writers import Writers
 
 _OPEN_WALLET = text("""
@@ -67,6 +70,54 @@ class LocalLedger:
     async def settle_batch(self, batch_id: BatchId) -> None:
         """See LedgerService. A group of its own, beside the writers': it is large already."""
         await Batches(self.shards).settle(batch_id)
+
+    async def place_hold(self, request: HoldRequest) -> AcceptedHold:
+        """See LedgerService."""
+        shard = self.shards.of(request.hold_id)
+        placed = await self._writers[shard.number].post(PlaceHold(request))
+        if placed.hold is not None:
+            return AcceptedHold(hold=placed.hold, replayed=False)
+        recorded = await self.hold(placed.hold_id)
+        assert recorded is not None, f"{placed.hold_id} has a key"
+        return AcceptedHold(hold=recorded, replayed=True)
+
+    async def release_hold(self, hold_id: HoldId) -> Hold:
+        """See LedgerService."""
+        found = await self.hold(hold_id)
+        if found is None:
+            raise NotFound(f"There is no hold {hold_id}.")
+        release = EndHold(hold_id, found.wallet_id, HoldStatus.RELEASED, self._clock.now())
+        return await self._writers[self.shards.number_of(hold_id)].post(release)
+
+    async def expire_holds(self, limit: int) -> int:
+        """See LedgerService."""
+        at = self._clock.now()
+        swept = await asyncio.gather(
+            *(self._expire_holds(shard, at, limit) for shard in self.shards.all), return_exceptions=True
+        )
+        for trouble in swept:
+            if isinstance(trouble, BaseException):
+                raise trouble
+        return sum(due for due in swept if isinstance(due, int))
+
+    async def _expire_holds(self, shard: Shard, at: datetime, limit: int) -> int:
+        async with reading(shard.engine) as connection:
+            due = await queries.find_holds_due(connection, at, limit)
+        writers = self._writers[shard.number]
+        await asyncio.gather(
+            *(writers.post(EndHold(hold_id, wallet_id, HoldStatus.EXPIRED, at)) for hold_id, wallet_id in due)
+        )
+        return len(due)
+
+    async def hold(self, hold_id: HoldId) -> Hold | None:
+        """See LedgerService."""
+        async with reading(self.shards.of(hold_id).engine) as connection:
+            return await queries.find_hold(connection, hold_id)
+
+    async def holds(self, wallet_id: WalletId, *, before: HoldId | None, limit: int) -> Sequence[Hold]:
+        """See LedgerService."""
+        async with reading(self.shards.of(wallet_id).engine) as connection:
+            return await queries.find_holds(connection, wallet_id, before, limit)
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
         """See LedgerService."""

@@ -5,8 +5,8 @@ in one database transaction, and so are all steps of a group. `ledger/deciding.p
 in which order things are locked, `ledger/writers.py` makes the groups.
 
 The statements of a group are few, however large it is: lock the accounts, claim the keys (one round trip); write and
-commit (another). Later steps need their transactions before: one more round trip of two statements. Keys that were
-used before cost one more statement.
+commit (another). Later steps need their transactions before: one more round trip of two statements. Clients' holds are
+locked on the way to the accounts. Keys that were used before cost one more statement.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.contracts.payments import Failure, StepResult
 from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected, SagapayError
-from domain.ids import TransactionId
+from domain.ids import HoldId, TransactionId
 from domain.transactions import Step, TransactionStatus
 from infra.database import Pipeline
 from ledger import deciding, statements
 from ledger.accounts import Account, SystemAccount
 from ledger.deciding import Book, Recorded, Wanted, id_of, proposed, wanted_by
-from ledger.queries import failure_of, outcome_of, transaction_of
+from ledger.queries import failure_of, hold_of, outcome_of, transaction_of
 from ledger.records import Writing, array
-from ledger.rules import FIRST_STEPS
+from ledger.rules import FIRST_STEPS, Role
 from ledger.service import AccountStatus, Transaction
-from ledger.work import Answer, Begin, Take, Work
+from ledger.work import Answer, Begin, EndHold, Keyed, PlacedHold, PlaceHold, Take, Work
 
 _BATCH_REFUSED: Final = Failure(code=DecisionCode.BATCH_REFUSED, detail=DecisionCode.BATCH_REFUSED.meaning)
 
@@ -58,8 +58,8 @@ class _Group:
 
     recorded: dict[TransactionId, Recorded]
     book: Book
-    known: dict[str, StepResult | None]
-    """What is recorded under a key: by somebody before, or by an earlier item. None: a batch of transfers."""
+    known: dict[str, StepResult | PlacedHold]
+    """What is recorded under a key: by somebody before, or by an earlier item."""
     writing: Writing
 
 
@@ -81,7 +81,7 @@ async def post(pipeline: Pipeline, works: Sequence[Work]) -> list[Answer]:
             {
                 number: answer
                 for number, (work, answer) in enumerate(zip(works, answers, strict=True))
-                if isinstance(work, Begin) and work.key.key_digest in wasted and isinstance(answer, SagapayError)
+                if isinstance(work, Keyed) and work.key.key_digest in wasted and isinstance(answer, SagapayError)
             }
         )
     if group.writing:
@@ -164,9 +164,14 @@ async def _lock_transactions(pipeline: Pipeline, works: list[Take]) -> dict[Tran
 
 def _prepare(work: Work, recorded: dict[TransactionId, Recorded]) -> _Item:
     try:
-        if isinstance(work, Begin):
-            transaction = proposed(work.request)
-            return _Item(work, transaction, wanted_by(transaction, work.step))
+        match work:
+            case PlaceHold():
+                return _Item(work, wanted={Role.SOURCE: work.request.wallet_id.uuid})
+            case EndHold():
+                return _Item(work, wanted={Role.SOURCE: work.wallet_id.uuid})
+            case Begin():
+                transaction = proposed(work.request)
+                return _Item(work, transaction, wanted_by(transaction, work.step))
         found = recorded.get(work.command.transaction_id)
         if found is None:
             raise LedgerRejected(f"{work.command.transaction_id} is not recorded")
@@ -177,29 +182,39 @@ def _prepare(work: Work, recorded: dict[TransactionId, Recorded]) -> _Item:
         return _Item(work, answer=error)
 
 
-def _first_of_each_key(items: Sequence[_Item]) -> dict[str, Begin]:
+def _first_of_each_key(items: Sequence[_Item]) -> dict[str, Keyed]:
     """Who claims each key of the group, in the keys' order."""
-    claims: dict[str, Begin] = {}
+    claims: dict[str, Keyed] = {}
     for item in items:
-        if isinstance(item.work, Begin) and item.answer is None:
+        if isinstance(item.work, Keyed) and item.answer is None:
             claims.setdefault(item.work.key.key_digest, item.work)
     return dict(sorted(claims.items()))
 
 
 async def _lock_accounts(
-    pipeline: Pipeline, items: Sequence[_Item], keyed: dict[str, Begin]
+    pipeline: Pipeline, items: Sequence[_Item], keyed: dict[str, Keyed]
 ) -> tuple[Book, frozenset[str]]:
-    """The accounts of all items, and which of the keys are new. Raises SystemAccountsMissing."""
+    """The holds and accounts of all items, and which of the keys are new. Raises SystemAccountsMissing."""
+    hold_ids = sorted({hold_id.uuid for item in items if (hold_id := _hold_of(item)) is not None})
     ids = sorted({id_of(account) for item in items for account in item.wanted.values()})
     *answers, ((now,),) = await pipeline.run(
+        *([(statements.LOCK_HOLDS, {"hold_ids": array([each.hex for each in hold_ids])})] if hold_ids else []),
         *([(statements.LOCK_ACCOUNTS, {"account_ids": array([each.hex for each in ids])})] if ids else []),
         *([(statements.CLAIM_KEYS, _claims(keyed))] if keyed else []),
         (statements.DATABASE_TIME, {}),
     )
     claimed = frozenset(row.key_digest for row in answers.pop()) if keyed else frozenset[str]()
-    book = Book([_account_in(row) for row in answers.pop()] if ids else [], now)
+    accounts = [_account_in(row) for row in answers.pop()] if ids else []
+    book = Book(accounts, now, [hold_of(row) for row in answers.pop()] if hold_ids else [])
     book.demand_system_accounts(item.wanted for item in items)
     return book, claimed
+
+
+def _hold_of(item: _Item) -> HoldId | None:
+    """The client's hold that an item takes from."""
+    if isinstance(item.work, EndHold):
+        return item.work.hold_id
+    return item.work.request.hold_id if isinstance(item.work, Begin) and item.answer is None else None
 
 
 def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
@@ -216,16 +231,19 @@ def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
     )
 
 
-def _claims(keyed: dict[str, Begin]) -> dict[str, object]:
+def _claims(keyed: dict[str, Keyed]) -> dict[str, object]:
     return {
         "key_digests": array(list(keyed)),
         "fingerprints": array([work.key.fingerprint for work in keyed.values()]),
-        "transaction_ids": array([work.request.transaction_id.uuid.hex for work in keyed.values()]),
+        "transaction_ids": array([work.proposed_id.hex for work in keyed.values()]),
     }
 
 
-async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, StepResult | None]:
-    """What was recorded under these keys: the outcome of the first step, with where the payment stands now."""
+async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, StepResult | PlacedHold]:
+    """What was recorded under these keys: the outcome of the first step, with where the payment stands now.
+
+    A key that is no payment's is a hold's, or a batch's: its fingerprint then says that it is another request.
+    """
     if not digests:
         return {}
     values = {"key_digests": array(digests), "first_steps": array(list(FIRST_STEPS))}
@@ -233,9 +251,9 @@ async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, S
     return {row.key_digest: _first_outcome(row) for row in rows}
 
 
-def _first_outcome(row: Any) -> StepResult | None:  # noqa: ANN401  -- a row of the driver's
+def _first_outcome(row: Any) -> StepResult | PlacedHold:  # noqa: ANN401  -- a row of the driver's
     if row.status is None:
-        return None
+        return PlacedHold(HoldId.of(row.transaction_id), row.fingerprint)
     if row.step is None:
         raise LedgerRejected(f"{row.transaction_id} is recorded without a first step")
     outcome = outcome_of(row, TransactionStatus(row.status), failure_of(row))
@@ -244,22 +262,37 @@ def _first_outcome(row: Any) -> StepResult | None:  # noqa: ANN401  -- a row of 
 
 def _answer(item: _Item, group: _Group) -> Answer:
     try:
-        if isinstance(item.work, Take):
-            return group.recorded[item.work.command.transaction_id].take(
-                item.work, item.wanted, group.book, group.writing
-            )
-        return _begin(item, item.work, group)
+        match item.work:
+            case Take() as work:
+                recorded = group.recorded[work.command.transaction_id]
+                return recorded.take(work, item.wanted, group.book, group.writing)
+            case EndHold() as work:
+                return deciding.end_hold(work, item.wanted, group.book, group.writing)
+            case Begin() | PlaceHold() as work:
+                return _repeated(work, group) or _first(item, work, group)
     except SagapayError as error:
         return error
 
 
-def _begin(item: _Item, work: Begin, group: _Group) -> StepResult:
-    if work.key.key_digest in group.known:
-        first = group.known[work.key.key_digest]
-        if first is None:
+def _repeated(work: Keyed, group: _Group) -> StepResult | PlacedHold | None:
+    """The answer to a key that was used before. Raises IdempotencyKeyReused if it was for another request."""
+    match group.known.get(work.key.key_digest):
+        case None:
+            return None
+        case StepResult() as first if isinstance(work, Begin) and first.fingerprint == work.key.fingerprint:
+            return replace(first, replayed=True)
+        case PlacedHold() as placed if isinstance(work, PlaceHold) and placed.fingerprint == work.key.fingerprint:
+            return replace(placed, hold=None)
+        case _:
             raise IdempotencyKeyReused
-        return deciding.repeated(first, work.key)
-    assert item.transaction is not None
-    result = deciding.begin(work, item.transaction, item.wanted, group.book, group.writing)
+
+
+def _first(item: _Item, work: Keyed, group: _Group) -> StepResult | PlacedHold:
+    result: StepResult | PlacedHold
+    if isinstance(work, PlaceHold):
+        result = deciding.place_hold(work, item.wanted, group.book, group.writing)
+    else:
+        assert item.transaction is not None
+        result = deciding.begin(work, item.transaction, item.wanted, group.book, group.writing)
     group.known[work.key.key_digest] = result
     return result

@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.contracts.payments import Attention, Failure, StepResult
 from domain.errors import LedgerRejected
-from domain.ids import BankAccountId, ClientId, EntryId, TransactionId, UserId, WalletId
+from domain.holds import HoldStatus
+from domain.ids import BankAccountId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 from infra.database import reading
-from ledger.service import AccountStatus, Entry, RecordedKey, TimelineItem, Transaction, Wallet
+from ledger.service import AccountStatus, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shards
-from ledger.statements import FIND_KEY, TRANSACTION_COLUMNS
+from ledger.statements import FIND_KEY, HOLD_COLUMNS, TRANSACTION_COLUMNS
 
 _TRANSACTION = text(f"SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions WHERE transaction_id = :id")  # noqa: S608
 _OPEN = text(f"""
@@ -45,12 +46,24 @@ _ENTRIES = text("""
     FROM ledger.ledger_entries
     WHERE account_id = :id AND version < :before ORDER BY version DESC LIMIT :limit
 """)
+_HOLD = text(f"""
+    SELECT {HOLD_COLUMNS} FROM ledger.holds WHERE hold_id = :id AND client_id IS NOT NULL
+""")  # noqa: S608
+_HOLDS = text(f"""
+    SELECT {HOLD_COLUMNS} FROM ledger.holds
+    WHERE account_id = :wallet_id AND client_id IS NOT NULL AND hold_id < :before ORDER BY hold_id DESC LIMIT :limit
+""")  # noqa: S608
+_HOLDS_DUE = text("""
+    SELECT hold_id, account_id FROM ledger.holds
+    WHERE status = 'active' AND expires_at <= :at ORDER BY expires_at LIMIT :limit
+""")
 _SETTLEMENT = text("""
     SELECT split_part(code, ':', 2) AS bank, currency, sum(balance)::bigint AS balance
     FROM ledger.accounts WHERE kind = 'bank_settlement' GROUP BY 1, 2
 """)
 _OPENED = text("SELECT account_id FROM ledger.accounts WHERE account_id = ANY(:wallets) AND kind = 'wallet'")
 _NEWEST = 2**63 - 1
+_AFTER_ALL = UUID(int=2**128 - 1)
 
 
 def _attention_of(value: dict[str, str] | None) -> Attention | None:
@@ -79,6 +92,25 @@ def transaction_of(row: Any) -> Transaction:  # noqa: ANN401  -- a row of SQLAlc
         effective_at=row.effective_at,
         created_at=row.created_at,
         completed_at=row.completed_at,
+        hold_id=HoldId.of(row.hold_id) if row.hold_id else None,
+    )
+
+
+def hold_of(row: Any) -> Hold:  # noqa: ANN401  -- a row of SQLAlchemy's or of the driver's
+    """A row of `HOLD_COLUMNS` as the domain knows it."""
+    return Hold(
+        hold_id=HoldId.of(row.hold_id),
+        client_id=ClientId.of(row.client_id),
+        wallet_id=WalletId.of(row.account_id),
+        amount=Money(row.amount, row.currency),
+        captured=row.captured,
+        status=HoldStatus(row.status),
+        memo=row.memo,
+        failure=failure_of(row),
+        effective_at=row.effective_at,
+        expires_at=row.expires_at,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
     )
 
 
@@ -185,6 +217,26 @@ async def find_entries(
         )
         for row in rows
     ]
+
+
+async def find_hold(connection: AsyncConnection, hold_id: HoldId) -> Hold | None:
+    """A hold that a client placed."""
+    row = (await connection.execute(_HOLD, {"id": hold_id.uuid})).first()
+    return hold_of(row) if row else None
+
+
+async def find_holds(
+    connection: AsyncConnection, wallet_id: WalletId, before: HoldId | None, limit: int
+) -> Sequence[Hold]:
+    """A page of the holds that clients placed on a wallet, newest first."""
+    wanted = {"wallet_id": wallet_id.uuid, "before": before.uuid if before else _AFTER_ALL, "limit": limit}
+    return [hold_of(row) for row in await connection.execute(_HOLDS, wanted)]
+
+
+async def find_holds_due(connection: AsyncConnection, at: datetime, limit: int) -> list[tuple[HoldId, WalletId]]:
+    """The holds that were to expire by `at` (business time) and still stand, the oldest first, with their wallets."""
+    rows = await connection.execute(_HOLDS_DUE, {"at": at, "limit": limit})
+    return [(HoldId.of(row.hold_id), WalletId.of(row.account_id)) for row in rows]
 
 
 async def find_settlement(connection: AsyncConnection) -> dict[tuple[str, str], int]:

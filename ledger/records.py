@@ -8,11 +8,12 @@ from uuid import UUID
 import orjson
 
 from domain.contracts.payments import Failure
-from domain.events import ENTRIES_TOPIC, TRANSACTIONS_TOPIC, lane_of
-from domain.ids import EntryId, EventId, PostingId, new_uuid
+from domain.events import ENTRIES_TOPIC, HOLDS_TOPIC, TRANSACTIONS_TOPIC, lane_of
+from domain.holds import HoldStatus
+from domain.ids import EntryId, HoldId, PostingId, TransactionId, new_hex
 from domain.transactions import Step, StepDecision, TransactionStatus
 from ledger.accounts import Account, Side
-from ledger.service import Transaction
+from ledger.service import Hold, Transaction
 from ledger.statements import PARTS, write_group
 
 Row = dict[str, object]
@@ -29,12 +30,13 @@ class Writing:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[Row]] = {"steps": []}
-        self.events: list[tuple[str, str, str, UUID, str]] = []
+        self.events: list[tuple[str, str, str, str, str]] = []
         """(topic, key, type, event id, data)"""
         self._accounts: dict[UUID, Account] = {}
+        self._holds: dict[HoldId, Hold] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.rows["steps"])
+        return any(self.rows.values()) or bool(self._holds)
 
     def add(self, table: str, row: Row) -> None:
         """One more row."""
@@ -45,10 +47,44 @@ class Writing:
         account.updated_at = at
         self._accounts[account.account_id] = account
 
+    def place(self, hold: Hold) -> None:
+        """Record a client's new hold, with its event."""
+        self.add("placed_holds", _new_hold(hold))
+        self._tell_hold(hold, "hold.failed" if hold.failure else "hold.placed", hold.created_at)
+
+    def move(self, hold: Hold, at: datetime, capture: TransactionId | None = None) -> None:
+        """Store what became of a client's hold, with its event."""
+        self._holds[hold.hold_id] = hold
+        self._tell_hold(hold, "hold.captured" if capture else f"hold.{hold.status}", at, capture)
+
+    def tell(self, topic: str, key: str, kind: str, data: Row, bucket: int) -> None:
+        """An event as its model in domain/events.py has it; a test reads each with the model."""
+        told = orjson.dumps({"type": kind, **data}, option=orjson.OPT_UTC_Z).decode()
+        self.events.append((topic, key, kind, new_hex(bucket), told))
+
+    def _tell_hold(self, hold: Hold, kind: str, at: datetime, capture: TransactionId | None = None) -> None:
+        told: Row = {
+            "hold_id": hold.hold_id,
+            "client_id": hold.client_id,
+            "wallet_id": hold.wallet_id,
+            "status": hold.status,
+            "amount": hold.amount.minor_units,
+            "captured": hold.captured,
+            "currency": hold.amount.currency,
+            "memo": hold.memo,
+            "expires_at": hold.expires_at,
+            "timestamp": at,
+            "tx_id": capture,
+            "failure": {"code": hold.failure.code, "detail": hold.failure.detail} if hold.failure else None,
+        }
+        self.tell(HOLDS_TOPIC, hold.hold_id, kind, told, hold.hold_id.bucket)
+
     def statement(self) -> tuple[str, dict[str, object]]:
         """The one statement that writes everything, and its values."""
         if self._accounts:
             self.rows["accounts"] = [_standing_of(account) for account in self._accounts.values()]
+        if self._holds:
+            self.rows["moved_holds"] = [_standing_of_hold(hold) for hold in self._holds.values()]
         values: dict[str, object] = {table: orjson.dumps(rows).decode() for table, rows in self.rows.items()}
         present = {*self.rows, "events"} if self.events else self.rows.keys()
         if self.events:
@@ -66,18 +102,45 @@ def _standing_of(account: Account) -> Row:
     }
 
 
+def _new_hold(hold: Hold) -> Row:
+    return {
+        "hold_id": hold.hold_id.hex,
+        "client_id": hold.client_id.hex,
+        "account_id": hold.wallet_id.hex,
+        "amount": hold.amount.minor_units,
+        "currency": hold.amount.currency,
+        "status": hold.status,
+        "memo": hold.memo,
+        "failure_code": hold.failure.code if hold.failure else None,
+        "failure_detail": hold.failure.detail if hold.failure else None,
+        "effective_at": hold.effective_at,
+        "expires_at": hold.expires_at,
+        "created_at": hold.created_at,
+        "ended_at": hold.ended_at,
+    }
+
+
+def _standing_of_hold(hold: Hold) -> Row:
+    return {
+        "hold_id": hold.hold_id.hex,
+        "status": hold.status,
+        "captured": hold.captured,
+        "ended_at": hold.ended_at,
+    }
+
+
 def array(values: list[str]) -> str:
     """A PostgreSQL array of words that need no quotes: numbers, ids, names of ours."""
     return f"{{{','.join(values)}}}"
 
 
-def _event_columns(events: list[tuple[str, str, str, UUID, str]]) -> dict[str, object]:
+def _event_columns(events: list[tuple[str, str, str, str, str]]) -> dict[str, object]:
     return {
         "topics": array([event[0] for event in events]),
         "keys": array([event[1] for event in events]),
         "lanes": array([str(lane_of(event[1])) for event in events]),
         "types": array([event[2] for event in events]),
-        "event_ids": array([event[3].hex for event in events]),
+        "event_ids": array([event[3] for event in events]),
         "data": [event[4] for event in events],
     }
 
@@ -93,10 +156,10 @@ class StepRecord:
         self.step = step
         self.at = at
         self.effective_at = effective_at
-        self._posting_id: UUID | None = None
+        self._posting_id: str | None = None
 
-    def _uuid(self) -> UUID:
-        return new_uuid(self.transaction.transaction_id.bucket)
+    def _new_id(self) -> str:
+        return new_hex(self.transaction.transaction_id.bucket)
 
     def outcome(self, status: TransactionStatus, decision: StepDecision, failure: Failure | None, *, new: bool) -> None:
         """The step's outcome and where it leaves the transaction, with its event. Comes last."""
@@ -105,13 +168,13 @@ class StepRecord:
         self._writing.add(
             "steps",
             {
-                "transaction_id": txn.transaction_id.uuid,
+                "transaction_id": txn.transaction_id.hex,
                 "step": self.step,
                 "outcome": decision,
                 "refusal_code": refused.code if refused else None,
                 "refusal_detail": refused.detail if refused else None,
                 "posting_id": self._posting_id,
-                "event_id": self._uuid(),
+                "event_id": self._new_id(),
                 "detail": {"code": failure.code, "detail": failure.detail} if failure else {},
                 "effective_at": self.effective_at,
                 "created_at": self.at,
@@ -127,7 +190,7 @@ class StepRecord:
     def _standing(self, status: TransactionStatus, failure: Failure | None) -> Row:
         failed = failure if status is TransactionStatus.FAILED else None
         return {
-            "transaction_id": self.transaction.transaction_id.uuid,
+            "transaction_id": self.transaction.transaction_id.hex,
             "status": status,
             "failure_code": failed.code if failed else None,
             "failure_detail": failed.detail if failed else None,
@@ -138,29 +201,30 @@ class StepRecord:
         txn = self.transaction
         return {
             "kind": txn.kind,
-            "client_id": txn.client_id.uuid,
+            "client_id": txn.client_id.hex,
             "amount": txn.amount.minor_units,
             "currency": txn.amount.currency,
-            "source_wallet_id": txn.source_wallet_id and txn.source_wallet_id.uuid,
-            "destination_wallet_id": txn.destination_wallet_id and txn.destination_wallet_id.uuid,
-            "bank_account_id": txn.bank_account_id and txn.bank_account_id.uuid,
+            "source_wallet_id": txn.source_wallet_id and txn.source_wallet_id.hex,
+            "destination_wallet_id": txn.destination_wallet_id and txn.destination_wallet_id.hex,
+            "bank_account_id": txn.bank_account_id and txn.bank_account_id.hex,
             "bank": txn.bank,
             "memo": txn.memo,
             "workflow_id": txn.workflow_id,
             "effective_at": txn.effective_at,
             "created_at": self.at,
+            **({"hold_id": txn.hold_id.hex} if txn.hold_id else {}),
             **self._standing(status, failure),
         }
 
     def post(self, lines: list[tuple[Account, Side]]) -> None:
         """One posting of the transaction's amount over `lines`; the accounts already have their new balance."""
-        self._posting_id = self._uuid()
+        self._posting_id = self._new_id()
         for account, side in lines:
             self._entry(self._posting_id, account, side)
 
-    def _entry(self, posting_id: UUID, account: Account, side: Side) -> None:
+    def _entry(self, posting_id: str, account: Account, side: Side) -> None:
         txn = self.transaction
-        entry_id = self._uuid()
+        entry_id = self._new_id()
         line: Row = {
             "amount": txn.amount.minor_units,
             "currency": account.currency,
@@ -172,7 +236,7 @@ class StepRecord:
             {
                 "entry_id": entry_id,
                 "posting_id": posting_id,
-                "transaction_id": txn.transaction_id.uuid,
+                "transaction_id": txn.transaction_id.hex,
                 "account_id": account.account_id,
                 "type": side,
                 "created_at": self.at,
@@ -180,8 +244,8 @@ class StepRecord:
             },
         )
         told: Row = {
-            "entry_id": EntryId.of(entry_id),
-            "posting_id": PostingId.of(posting_id),
+            "entry_id": EntryId.from_hex(entry_id),
+            "posting_id": PostingId.from_hex(posting_id),
             "tx_id": txn.transaction_id,
             "account_id": account.public_id,
             "side": side,
@@ -195,10 +259,13 @@ class StepRecord:
         self._writing.add(
             "placed_holds",
             {
-                "hold_id": self._uuid(),
-                "transaction_id": self.transaction.transaction_id.uuid,
+                "hold_id": self._new_id(),
+                "transaction_id": self.transaction.transaction_id.hex,
                 "account_id": account.account_id,
                 "amount": self.transaction.amount.minor_units,
+                "currency": self.transaction.amount.currency,
+                "status": HoldStatus.ACTIVE,
+                "effective_at": self.effective_at,
                 "created_at": self.at,
             },
         )
@@ -208,12 +275,16 @@ class StepRecord:
         self._writing.add(
             "ended_holds",
             {
-                "transaction_id": self.transaction.transaction_id.uuid,
+                "transaction_id": self.transaction.transaction_id.hex,
                 "status": "captured" if captured else "released",
                 "captured": self.transaction.amount.minor_units if captured else 0,
                 "ended_at": self.at,
             },
         )
+
+    def draw_on(self, hold: Hold) -> None:
+        """Store what is left of a client's hold after this capture."""
+        self._writing.move(hold, self.at, self.transaction.transaction_id)
 
     def save(self, account: Account) -> None:
         """Store an account's new balance, held amount and version."""
@@ -239,7 +310,4 @@ class StepRecord:
         self._tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], told)
 
     def _tell(self, topic: str, key: str, kind: str, data: Row) -> None:
-        """An event as its model in domain/events.py has it; a test reads each with the model."""
-        event_id = EventId.new(self.transaction.transaction_id.bucket).uuid
-        told = orjson.dumps({"type": kind, **data}, option=orjson.OPT_UTC_Z).decode()
-        self._writing.events.append((topic, key, kind, event_id, told))
+        self._writing.tell(topic, key, kind, data, self.transaction.transaction_id.bucket)

@@ -5,6 +5,7 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement and clearin
 | step | debit | credit | hold | then |
 |---|---|---|---|---|
 | settle_transfer | source wallet | destination wallet | | succeeded |
+| capture_hold | source wallet | destination wallet | drawn on | succeeded |
 | record_deposit | | | | processing |
 | credit_deposit | clearing | destination wallet | | processing |
 | settle_deposit | bank settlement | clearing | | succeeded |
@@ -34,11 +35,12 @@ class Role(StrEnum):
 
 
 class HoldChange(StrEnum):
-    """What a step does with the transaction's hold on the source wallet."""
+    """What a step does with a hold on the source wallet: its transaction's own, or (DRAW) one that a client placed."""
 
     PLACE = "place"
     CAPTURE = "capture"
     RELEASE = "release"
+    DRAW = "draw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,14 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
     {
         Step.SETTLE_TRANSFER: Rule(
             kind=_TRANSFER, first=True, debit=Role.SOURCE, credit=Role.DESTINATION, then=_SUCCEEDED
+        ),
+        Step.CAPTURE_HOLD: Rule(
+            kind=_TRANSFER,
+            first=True,
+            debit=Role.SOURCE,
+            credit=Role.DESTINATION,
+            hold=HoldChange.DRAW,
+            then=_SUCCEEDED,
         ),
         Step.RECORD_DEPOSIT: Rule(kind=_DEPOSIT, first=True, then=_PROCESSING),
         Step.CREDIT_DEPOSIT: Rule(

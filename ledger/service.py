@@ -6,8 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
-from domain.ids import BankAccountId, BatchId, ClientId, EntryId, TransactionId, UserId, WalletId
+from domain.holds import HoldStatus
+from domain.ids import BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
 from domain.transactions import Step, TransactionKind, TransactionStatus
 
@@ -73,6 +75,38 @@ class Transaction:
     effective_at: datetime
     created_at: datetime
     completed_at: datetime | None
+    hold_id: HoldId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A client's hold as recorded. `captured` is minor units; `effective_at` and `expires_at` are business time."""
+
+    hold_id: HoldId
+    client_id: ClientId
+    wallet_id: WalletId
+    amount: Money
+    captured: int
+    status: HoldStatus
+    memo: str | None
+    failure: Failure | None
+    effective_at: datetime
+    expires_at: datetime
+    created_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def remaining(self) -> int:
+        """What is still held, in minor units."""
+        return self.amount.minor_units - self.captured if self.status is HoldStatus.ACTIVE else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptedHold:
+    """The hold under a key as it is now; `replayed` if the key was used before."""
+
+    hold: Hold
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +147,29 @@ class LedgerService(Protocol):
 
     async def settle_batch(self, batch_id: BatchId) -> None:
         """Pay all transfers of an atomic batch in one commit, or none and record why; once. Raises LedgerRejected."""
+        ...
+
+    async def place_hold(self, request: HoldRequest) -> AcceptedHold:
+        """Hold money for a client, or record why not, in one commit. Raises IdempotencyKeyReused."""
+        ...
+
+    async def release_hold(self, hold_id: HoldId) -> Hold:
+        """Let go of what remains of a client's hold. One that has ended stays as it is. Raises NotFound."""
+        ...
+
+    async def expire_holds(self, limit: int) -> int:
+        """End clients' holds that were to expire by now (business time), on each shard at most `limit`; how many.
+
+        A shard that is down does not keep the others from it; then LedgerUnavailable is raised at the end.
+        """
+        ...
+
+    async def hold(self, hold_id: HoldId) -> Hold | None:
+        """One hold that a client placed."""
+        ...
+
+    async def holds(self, wallet_id: WalletId, *, before: HoldId | None, limit: int) -> Sequence[Hold]:
+        """The holds that clients placed on a wallet, newest first, from before `before`."""
         ...
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:

@@ -1,6 +1,7 @@
 """The SQL of a posting: few statements, set-based, each with the reason for its order.
 
-Locks are always taken in this order, each set sorted: transactions, accounts, idempotency keys. No cycle is possible.
+Locks are always taken in this order, each set sorted: transactions, clients' holds, accounts, idempotency keys. No
+cycle is possible. A saga's hold is covered by the lock on its transaction.
 Our own accounts are opened without holding any of them.
 
 What the writer sends is written for the driver (`%(name)s`), because it goes out in pipelines.
@@ -13,7 +14,10 @@ from sqlalchemy import text
 
 TRANSACTION_COLUMNS: Final = """transaction_id, kind, status, client_id, amount, currency, source_wallet_id,
     destination_wallet_id, bank_account_id, bank, memo, failure_code, failure_detail, attention, workflow_id,
-    effective_at, created_at, completed_at"""
+    effective_at, created_at, completed_at, hold_id"""
+
+HOLD_COLUMNS: Final = """hold_id, client_id, account_id, amount, currency, captured, status, memo, failure_code,
+    failure_detail, effective_at, expires_at, created_at, ended_at"""
 
 # -- a group, in the order in which it is sent --------------------------------------------------------
 
@@ -27,6 +31,12 @@ STEPS_TAKEN: Final = """
     SELECT transaction_id, step, outcome, refusal_code, refusal_detail
     FROM ledger.transaction_steps WHERE transaction_id = ANY(%(transaction_ids)s::uuid[])
 """
+
+# Clients' holds alone: a saga's are locked with its transaction, and written after its accounts.
+LOCK_HOLDS: Final = f"""
+    SELECT {HOLD_COLUMNS} FROM ledger.holds
+    WHERE hold_id = ANY(%(hold_ids)s::uuid[]) AND client_id IS NOT NULL ORDER BY hold_id FOR NO KEY UPDATE
+"""  # noqa: S608
 
 LOCK_ACCOUNTS: Final = """
     SELECT account_id, kind, currency, balance, held, floor, version, status, updated_at
@@ -64,12 +74,12 @@ _PARTS: Final = {
         INSERT INTO ledger.transactions
             (transaction_id, kind, status, client_id, amount, currency, source_wallet_id, destination_wallet_id,
              bank_account_id, bank, memo, failure_code, failure_detail, workflow_id, effective_at, created_at,
-             completed_at)
+             completed_at, hold_id)
         SELECT * FROM jsonb_to_recordset(%(transactions)s::jsonb) AS t(
              transaction_id uuid, kind text, status text, client_id uuid, amount bigint, currency text,
              source_wallet_id uuid, destination_wallet_id uuid, bank_account_id uuid, bank text, memo text,
              failure_code text, failure_detail text, workflow_id text, effective_at timestamptz,
-             created_at timestamptz, completed_at timestamptz)""",
+             created_at timestamptz, completed_at timestamptz, hold_id uuid)""",
     "moves": """
         UPDATE ledger.transactions t
         SET status = m.status, failure_code = m.failure_code, failure_detail = m.failure_detail,
@@ -91,15 +101,25 @@ _PARTS: Final = {
              account_id uuid, balance bigint, held bigint, version bigint, updated_at timestamptz)
         WHERE a.account_id = n.account_id""",
     "placed_holds": """
-        INSERT INTO ledger.holds (hold_id, transaction_id, account_id, amount, created_at)
+        INSERT INTO ledger.holds
+            (hold_id, transaction_id, client_id, account_id, amount, currency, status, memo, failure_code,
+             failure_detail, effective_at, expires_at, created_at, ended_at)
         SELECT * FROM jsonb_to_recordset(%(placed_holds)s::jsonb) AS h(
-             hold_id uuid, transaction_id uuid, account_id uuid, amount bigint, created_at timestamptz)""",
+             hold_id uuid, transaction_id uuid, client_id uuid, account_id uuid, amount bigint, currency text,
+             status text, memo text, failure_code text, failure_detail text, effective_at timestamptz,
+             expires_at timestamptz, created_at timestamptz, ended_at timestamptz)""",
     "ended_holds": """
         UPDATE ledger.holds h
         SET status = n.status, captured = n.captured, ended_at = n.ended_at
         FROM jsonb_to_recordset(%(ended_holds)s::jsonb) AS n(
              transaction_id uuid, status text, captured bigint, ended_at timestamptz)
         WHERE h.transaction_id = n.transaction_id""",
+    "moved_holds": """
+        UPDATE ledger.holds h
+        SET status = n.status, captured = n.captured, ended_at = n.ended_at
+        FROM jsonb_to_recordset(%(moved_holds)s::jsonb) AS n(
+             hold_id uuid, status text, captured bigint, ended_at timestamptz)
+        WHERE h.hold_id = n.hold_id""",
     "events": """
         INSERT INTO ledger.outbox (lane, event_id, topic, key, type, data)
         SELECT lane, event_id, topic, key, type, data::json

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast, overload
 
 import psycopg
 import structlog
@@ -20,7 +20,8 @@ from infra.database import pipelined, transaction
 from ledger import posting
 from ledger.accounts import SystemAccountsMissing
 from ledger.posting import KeyWastedError
-from ledger.work import Answer, Work
+from ledger.service import Hold
+from ledger.work import Answer, Begin, EndHold, PlacedHold, PlaceHold, Take, Work
 
 ATTEMPTS_ALONE: Final = 3
 """What is refused alone can have met another session that was recording the same at the same moment."""
@@ -31,7 +32,7 @@ _log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     work: Work
-    answer: asyncio.Future[StepResult]
+    answer: asyncio.Future[Any]
 
 
 class Writers:
@@ -49,8 +50,15 @@ class Writers:
         self._queue: deque[_Waiting] = deque()
         self._writers: set[asyncio.Task[None]] = set()
 
-    async def post(self, work: Work) -> StepResult:
-        """The outcome of a step, once it is committed.
+    @overload
+    async def post(self, work: Begin | Take) -> StepResult: ...
+    @overload
+    async def post(self, work: PlaceHold) -> PlacedHold: ...
+    @overload
+    async def post(self, work: EndHold) -> Hold: ...
+
+    async def post(self, work: Work) -> Any:
+        """What became of the work, once it is committed.
 
         Raises what concerns the step alone, LedgerUnavailable, and LedgerBusy (nothing was done) if too many wait. A
         caller that is cancelled does not stop its step, which is part of a group.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from domain.ids import BankAccountId, ClientId, TransactionId, WalletId
+from domain.ids import BankAccountId, ClientId, HoldId, TransactionId, WalletId
 from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 
@@ -62,6 +62,7 @@ class PaymentRequest:
     """A payment as the API accepted it, or as the sweeper read it back (then `idempotency` is None).
 
     `transaction_id` is a proposal: if the key was used before, the ledger answers with the id recorded then.
+    A transfer with `hold_id` captures that hold; with `releases_rest`, what then remains of it goes back.
     """
 
     transaction_id: TransactionId
@@ -78,6 +79,13 @@ class PaymentRequest:
     memo: str | None = None
     plan: RetryPlan = RetryPlan()
     carried_over: CarriedOver | None = None
+    hold_id: HoldId | None = None
+    releases_rest: bool = False
+
+    @property
+    def transfer_step(self) -> Step:
+        """The one step of a transfer."""
+        return Step.SETTLE_TRANSFER if self.hold_id is None else Step.CAPTURE_HOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,15 @@
 | 2 | floors, held amounts, and the constraints that enforce them | balances, guards |
 | 3 | the application's grants, the triggers on tables and partitions | guards |
 | 4 | stored balances, running balances, versions, time | balances |
-| 5 | one payment or batch per key, one key for each | payments |
+| 5 | one payment, batch or hold per key, one key for each | payments |
 | 6 | one outcome per step, steps in order, their postings, timelines; failures moved nothing | payments, postings |
 | 6 | batches are whole and say what their transactions say | batches |
 | 7 | with one shard nothing is owed between shards | balances |
 | 8 | clearing, settlement, the banks' statements | banks |
 | 9 | a status follows from the steps, and was written with the last one | payments |
-| 10 | every event is in the outbox | outbox |
-| 11 | a hold stands while its payment is undecided | payments |
+| 10 | every event is in the outbox | outbox, client_holds |
+| 11 | a saga's hold stands while its payment is undecided | payments |
+| 11 | a client's hold is captured by transfers that name it, and ended once | client_holds |
 """
 
 from ledger.invariants.banks import BankBalance, ReadBanks

@@ -29,14 +29,14 @@ FLOORS: Final = NothingIn(
 HELD: Final = NothingIn(
     number=2,
     name="held amounts",
-    sentence="What an account has held is the sum of its active holds.",
+    sentence="What an account has held is the sum of what remains of its active holds.",
     rows=Rows.ACCOUNTS,
     query=f"""
         SELECT {_ACCOUNT} AS subject,
                format('held is %s, its active holds sum to %s', a.held, coalesce(h.amount, 0)) AS detail
         FROM (SELECT * FROM ledger.accounts WHERE account_id > :low AND account_id <= :high) a
         FULL JOIN (
-            SELECT account_id, sum(amount) AS amount FROM ledger.holds
+            SELECT account_id, sum(amount - captured) AS amount FROM ledger.holds
             WHERE status = 'active' AND account_id > :low AND account_id <= :high GROUP BY account_id
         ) h USING (account_id)
         WHERE a.held IS DISTINCT FROM coalesce(h.amount, 0)

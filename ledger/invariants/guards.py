@@ -117,7 +117,7 @@ CONSTRAINTS: Final = AllOf(
             ('accounts', 'accounts_floor'), ('accounts', 'accounts_pkey'), ('transactions', 'transactions_pkey'),
             ('transaction_steps', 'transaction_steps_pkey'), ('idempotency_keys', 'idempotency_keys_pkey'),
             ('ledger_entries', 'ledger_entries_pkey'), ('postings', 'postings_pkey'),
-            ('holds', 'holds_transaction_id_key')
+            ('holds', 'holds_transaction_id_key'), ('holds', 'holds_of_sagas_stay')
         ) AS w (root, guard)
         LEFT JOIN pg_class t ON t.relname = w.root AND t.relnamespace = 'ledger'::regnamespace
         LEFT JOIN pg_constraint c ON c.conrelid = t.oid AND c.conname = w.guard

@@ -9,7 +9,7 @@ from ledger.invariants.invariant import NothingIn, Pass
 from ledger.invariants.snapshot import RULES_TABLE, Rows
 
 # Old days are dropped whole. An hour is more than any commit takes, so a row at the edge is not missed by mistake.
-_KEPT_SINCE: Final = r"""(
+KEPT_SINCE: Final = r"""(
     SELECT min(substring(pg_get_expr(c.relpartbound, c.oid) FROM 'FROM \(''([^'']+)''')::timestamptz)
            + interval '1 hour'
     FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'ledger.outbox'::regclass)"""
@@ -36,7 +36,7 @@ PAYMENTS_TOLD: Final = NothingIn(
                format('%s is told %s times', coalesce(told.type, wanted.type), coalesce(told.times, 0)) AS detail
         FROM (SELECT *, 'txn_' || replace(transaction_id::text, '-', '') AS key FROM wanted) wanted
         FULL JOIN told ON told.key = wanted.key AND told.type = wanted.type
-        WHERE (told.key IS NULL AND wanted.at >= {_KEPT_SINCE}) OR wanted.key IS NULL OR told.times > 1
+        WHERE (told.key IS NULL AND wanted.at >= {KEPT_SINCE}) OR wanted.key IS NULL OR told.times > 1
     """,
 )
 
@@ -59,7 +59,7 @@ ENTRIES_TOLD: Final = NothingIn(
                     END AS detail
         FROM (SELECT *, 'ent_' || replace(entry_id::text, '-', '') AS entry FROM ledger.ledger_entries) wanted
         FULL JOIN told ON told.entry = wanted.entry
-        WHERE (told.entry IS NULL AND wanted.created_at >= {_KEPT_SINCE}) OR wanted.entry IS NULL
+        WHERE (told.entry IS NULL AND wanted.created_at >= {KEPT_SINCE}) OR wanted.entry IS NULL
            OR (told.entry IS NOT NULL AND (times, told.amount, told.balance_after, told.version, told.side,
                                            right(told.account, 32))
                IS DISTINCT FROM (1, wanted.amount, wanted.balance_after, wanted.version, wanted.type,

@@ -13,7 +13,7 @@ _SUBJECT: Final = "'txn_' || replace(transaction_id::text, '-', '')"
 KEYS: Final = NothingIn(
     number=5,
     name="idempotency keys",
-    sentence="One key stands for one recorded payment or batch, and neither has two; no two payments share a workflow.",
+    sentence="One key stands for one recorded payment, batch or hold, none has two; no two payments share a workflow.",
     rows=Rows.KEYS,
     goes=Pass.WHOLE,
     query="""
@@ -23,6 +23,7 @@ KEYS: Final = NothingIn(
         FROM ledger.idempotency_keys k FULL JOIN (
             SELECT transaction_id, 'txn_' AS prefix FROM ledger.transactions
             UNION ALL SELECT batch_id, 'tb_' FROM ledger.transfer_batches
+            UNION ALL SELECT hold_id, 'hld_' FROM ledger.holds WHERE client_id IS NOT NULL
         ) t USING (transaction_id)
         GROUP BY transaction_id HAVING count(k.key_digest) <> 1 OR count(t.prefix) = 0
         UNION ALL
@@ -48,6 +49,7 @@ STEPS_IN_ORDER: Final = NothingIn(
         LEFT JOIN ledger.transactions t USING (transaction_id)
         LEFT JOIN {RULES_TABLE} ON rule.step = s.step
         WHERE s.outcomes <> 1 OR rule.kind IS NULL OR t.kind IS DISTINCT FROM rule.kind
+           OR (rule.hold = 'draw' AND t.hold_id IS NULL)
            OR (s.outcome = 'refused' AND NOT rule.first)
            OR (rule.prior IS NOT NULL AND NOT EXISTS (
                SELECT FROM steps o
@@ -127,7 +129,7 @@ HOLDS: Final = NothingIn(
                    max(s.created_at) FILTER (WHERE rule.hold IN ('capture', 'release')) AS ended_at
             FROM ledger.transaction_steps s JOIN {RULES_TABLE} ON rule.step = s.step
             WHERE s.transaction_id > :low AND s.transaction_id <= :high AND s.outcome = 'posted'
-              AND rule.hold IS NOT NULL
+              AND rule.hold IN ('place', 'capture', 'release')
             GROUP BY transaction_id
         ) w FULL JOIN (
             SELECT * FROM ledger.holds WHERE transaction_id > :low AND transaction_id <= :high

@@ -39,6 +39,7 @@ class Rows(StrEnum):
     ENTRIES = "entries"
     KEYS = "keys"
     BATCHES = "batches"
+    HOLDS = "holds"
     GUARDS = "guards"
     BANKS = "banks"
 
@@ -51,6 +52,7 @@ _TABLES: Final[Mapping[Rows, tuple[str, str]]] = {
     Rows.ENTRIES: ("ledger.ledger_entries", "entry_id"),
     Rows.KEYS: ("ledger.idempotency_keys", "key_digest"),
     Rows.BATCHES: ("ledger.transfer_batches", "batch_id"),
+    Rows.HOLDS: ("ledger.holds", "hold_id"),
 }
 
 

@@ -9,6 +9,7 @@ from infra.database import reading
 from ledger.invariants.balances import BALANCES, FLOORS, HELD, NOTHING_DUE, RUNNING_BALANCES, SHARD_SUM
 from ledger.invariants.banks import CLEARING, SETTLED, ReadBanks, Statements
 from ledger.invariants.batches import BATCHES
+from ledger.invariants.client_holds import CAPTURES, HOLDS_TOLD
 from ledger.invariants.guards import CONSTRAINTS, GRANTS, TRIGGERS
 from ledger.invariants.invariant import Finding, Invariant
 from ledger.invariants.outbox import ENTRIES_TOLD, PAYMENTS_TOLD
@@ -39,7 +40,9 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     STATUS,
     PAYMENTS_TOLD,
     ENTRIES_TOLD,
+    HOLDS_TOLD,
     HOLDS,
+    CAPTURES,
 )
 """All that need nothing from outside, by number; the banks' statements are compared besides."""
 

@@ -44,10 +44,14 @@ CREATE TABLE ledger.transactions (
     effective_at           timestamptz NOT NULL,
     created_at             timestamptz NOT NULL,
     completed_at           timestamptz,
+    hold_id                uuid,
     CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
-    CHECK ((status IN ('pending', 'processing')) = (completed_at IS NULL))
+    CHECK ((status IN ('pending', 'processing')) = (completed_at IS NULL)),
+    CHECK (hold_id IS NULL OR kind = 'transfer')
 ) PARTITION BY RANGE (transaction_id);
 CREATE INDEX transactions_open ON ledger.transactions (transaction_id) WHERE status IN ('pending', 'processing');
+CREATE INDEX transactions_captures ON ledger.transactions (hold_id) WHERE hold_id IS NOT NULL;
+COMMENT ON COLUMN ledger.transactions.hold_id IS 'The client''s hold that a transfer captures.';
 
 CREATE TABLE ledger.transaction_steps (
     transaction_id uuid NOT NULL,
@@ -95,19 +99,34 @@ CREATE TABLE ledger.ledger_entries (
 ) PARTITION BY RANGE (entry_id);
 CREATE INDEX ledger_entries_statement ON ledger.ledger_entries (account_id, version);
 
+-- A hold is a saga's, placed and ended by the steps of its transaction, or a client's, which transfers capture.
 CREATE TABLE ledger.holds (
     hold_id        uuid PRIMARY KEY,
-    transaction_id uuid NOT NULL UNIQUE,
+    transaction_id uuid UNIQUE,
+    client_id      uuid,
     account_id     uuid NOT NULL,
-    amount         bigint NOT NULL CHECK (amount > 0),
+    amount         bigint NOT NULL CHECK (amount BETWEEN 1 AND 1000000000000),
+    currency       text NOT NULL,
     captured       bigint NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),
-    status         text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'captured', 'released')),
+    status         text NOT NULL CHECK (status IN ('active', 'captured', 'released', 'expired', 'failed')),
+    memo           text,
+    failure_code   text,
+    failure_detail text,
+    effective_at   timestamptz NOT NULL,
+    expires_at     timestamptz,
     created_at     timestamptz NOT NULL,
     ended_at       timestamptz,
+    CONSTRAINT holds_owner CHECK ((transaction_id IS NULL) = (client_id IS NOT NULL)),
+    CONSTRAINT holds_of_sagas_stay CHECK ((expires_at IS NULL) = (client_id IS NULL)),
+    CHECK (status NOT IN ('expired', 'failed') OR client_id IS NOT NULL),
     CHECK ((status = 'active') = (ended_at IS NULL)),
-    CHECK ((status = 'captured') = (captured > 0))
+    CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
+    CHECK (CASE status WHEN 'captured' THEN captured > 0 WHEN 'failed' THEN captured = 0 ELSE captured < amount END)
 );
 CREATE INDEX holds_active ON ledger.holds (account_id) WHERE status = 'active';
+CREATE INDEX holds_due ON ledger.holds (expires_at) WHERE status = 'active' AND expires_at IS NOT NULL;
+CREATE INDEX holds_of_clients ON ledger.holds (account_id, hold_id) WHERE client_id IS NOT NULL;
+COMMENT ON COLUMN ledger.holds.expires_at IS 'Business time. A saga''s hold never expires by itself.';
 
 CREATE TABLE ledger.idempotency_keys (
     key_digest     bytea NOT NULL PRIMARY KEY CHECK (length(key_digest) = 16),
@@ -201,7 +220,7 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.ledger_entries
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
--- Guard 9: a status moves as domain/transactions.py says, and a hold ends once.
+-- Guard 9: a status moves as domain/transactions.py says; a hold ends once, and what was captured stays captured.
 CREATE FUNCTION ledger.legal_status_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF (OLD.status, NEW.status) IN (('pending', 'processing'), ('pending', 'succeeded'), ('pending', 'failed'),
@@ -215,10 +234,11 @@ CREATE TRIGGER legal_status_move BEFORE UPDATE OF status ON ledger.transactions
     FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION ledger.legal_status_move();
 CREATE FUNCTION ledger.hold_ends_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'hold % has ended as %', OLD.hold_id, OLD.status USING ERRCODE = 'SG009';
+    RAISE EXCEPTION 'hold % is %, with % captured', OLD.hold_id, OLD.status, OLD.captured USING ERRCODE = 'SG009';
 END $$;
 CREATE TRIGGER hold_ends_once BEFORE UPDATE ON ledger.holds
-    FOR EACH ROW WHEN (OLD.status <> 'active') EXECUTE FUNCTION ledger.hold_ends_once();
+    FOR EACH ROW WHEN (OLD.status <> 'active' OR NEW.captured < OLD.captured)
+    EXECUTE FUNCTION ledger.hold_ends_once();
 
 -- Partitions: by month of the UUIDv7 (its first 48 bits are Unix milliseconds), the outbox by day.
 CREATE FUNCTION ledger.uuid_at(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$

@@ -16,6 +16,7 @@ from ledger.local import LocalLedger
 from tests.money.batches import pay_batch
 from tests.money.books import CAPTURED, CREDITED, HELD, RECORDED, SETTLED, pay_in_every_way
 from tests.money.corruptions import CORRUPTIONS, Corruption
+from tests.money.holds import HOLDER, hold_in_every_way
 from tests.money.requests import BANK, Client
 from tests.money.scratch import Database, Databases
 from tests.stack.servers import Servers
@@ -26,14 +27,16 @@ BATCH_PAYER = 100
 
 @pytest.fixture(scope="module")
 async def payments(database: Database, bare_servers: Servers) -> dict[str, str]:
-    """The module's database with those books and a batch, nobody connected; the payments' UUIDs, quoted for SQL."""
+    """The module's database with those books, a batch and holds, nobody connected; their UUIDs, quoted for SQL."""
     service = LocalLedger(database.settings(bare_servers.settings))
     client = Client(service)
     paid = await pay_in_every_way(client)
     payer, paid_one = await client.open_wallet(BATCH_PAYER), await client.open_wallet()
     await pay_batch(client, Batches(service.shards), payer, [(paid_one, 40), (paid_one, 999), (paid_one, 60)])
+    holds = await hold_in_every_way(client)
     await service.aclose()
-    return {what: f"'{result.transaction_id.uuid}'" for what, result in paid.items()}
+    ids = {what: result.transaction_id.uuid for what, result in paid.items()}
+    return {what: f"'{found}'" for what, found in (ids | holds).items()}
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +135,7 @@ async def test_a_bank_differs_by_payments_in_flight_at_most(engine: AsyncEngine)
     }
     for difference, sound in in_flight.items():
         finding = await _said(
-            engine, BankBalance(bank=BANK, currency="USD", minor_units=SETTLED + BATCH_PAYER + difference)
+            engine, BankBalance(bank=BANK, currency="USD", minor_units=SETTLED + BATCH_PAYER + HOLDER + difference)
         )
         assert finding.ok is sound
         assert finding.note == "4 payments in flight may be on one side only"

@@ -1,6 +1,6 @@
 """Ways to spoil the books of `tests.money.books`, each with the invariants it must break and no other.
 
-In the SQL, {name} is the id of the payment of that name.
+In the SQL, {name} is the id of the payment or hold of that name.
 """
 
 from dataclasses import dataclass
@@ -313,4 +313,66 @@ _EVENTS_AND_HOLDS: Final = (
     ),
 )
 
-CORRUPTIONS: Final = _MONEY + _GUARDS + _PAYMENTS + _BATCHES + _EVENTS_AND_HOLDS
+_CLIENT_HOLDS: Final = (
+    _breaking(
+        "a hold says that more was captured than its captures took",
+        """UPDATE ledger.accounts a SET held = a.held - 1 FROM ledger.holds h
+        WHERE h.account_id = a.account_id AND h.hold_id = {partly captured hold};
+        UPDATE ledger.holds SET captured = captured + 1 WHERE hold_id = {partly captured hold}""",
+        "captures",
+    ),
+    _breaking(
+        "a hold ended and still holds",
+        "UPDATE ledger.holds SET status = 'active', ended_at = NULL WHERE hold_id = {released hold}",
+        "held amounts",
+        "hold events",
+    ),
+    _breaking(
+        "a hold ended before its last capture",
+        "UPDATE ledger.holds SET ended_at = ended_at - interval '1 microsecond' WHERE hold_id = {captured hold}",
+        "captures",
+    ),
+    _breaking(
+        "a capture took from no hold",
+        "UPDATE ledger.transactions SET hold_id = gen_random_uuid() WHERE transaction_id = {capture}",
+        "captures",
+        "hold events",
+    ),
+    _breaking(
+        "a capture forgot its hold",
+        "UPDATE ledger.transactions SET hold_id = NULL WHERE transaction_id = {capture}",
+        "captures",
+        "hold events",
+        "steps in order",
+    ),
+    _breaking(
+        "a transfer that is no capture names a hold",
+        "UPDATE ledger.transactions SET hold_id = {failed hold} WHERE transaction_id = {refused transfer}",
+        "captures",
+    ),
+    _breaking(
+        "a hold has no key",
+        "DELETE FROM ledger.idempotency_keys WHERE transaction_id = {expired hold}",
+        "idempotency keys",
+    ),
+    _breaking(
+        "an expiry is not told",
+        "DELETE FROM ledger.outbox WHERE key = 'hld_' || replace({expired hold}, '-', '') AND type = 'hold.expired'",
+        "hold events",
+    ),
+    _breaking(
+        "a capture is told twice",
+        """INSERT INTO ledger.outbox (lane, event_id, topic, key, type, data)
+        SELECT lane, event_id, topic, key, type, data FROM ledger.outbox
+        WHERE key = 'hld_' || replace({captured hold}, '-', '') AND type = 'hold.captured'""",
+        "hold events",
+    ),
+    _breaking(
+        "a payment's own hold may expire",
+        "ALTER TABLE ledger.holds DROP CONSTRAINT holds_of_sagas_stay",
+        "constraints",
+    ),
+    _breaking("a hold may end twice", "ALTER TABLE ledger.holds DISABLE TRIGGER hold_ends_once", "triggers"),
+)
+
+CORRUPTIONS: Final = _MONEY + _GUARDS + _PAYMENTS + _BATCHES + _EVENTS_AND_HOLDS + _CLIENT_HOLDS

@@ -9,6 +9,7 @@ from domain.transactions import Step, TransactionKind, TransactionStatus
 FAILING = (Step.FAIL_DEPOSIT, Step.RELEASE_WITHDRAWAL)
 FOLLOWING = {
     Step.SETTLE_TRANSFER: (),
+    Step.CAPTURE_HOLD: (),
     Step.RECORD_DEPOSIT: (Step.CREDIT_DEPOSIT, Step.FAIL_DEPOSIT),
     Step.CREDIT_DEPOSIT: (Step.SETTLE_DEPOSIT,),
     Step.SETTLE_DEPOSIT: (),

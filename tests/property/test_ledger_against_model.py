@@ -36,7 +36,7 @@ FIRST = {
     TransactionKind.DEPOSIT: Step.RECORD_DEPOSIT,
     TransactionKind.WITHDRAWAL: Step.HOLD_WITHDRAWAL,
 }
-LATER = [step for step in Step if step not in FIRST.values()]
+LATER = [step for step in Step if step not in (*FIRST.values(), Step.CAPTURE_HOLD)]
 REASON = Failure(code="bank_refused", detail="The bank refused.")
 PICK = st.integers(0, 1_000)
 AMOUNT = st.integers(1, 60) | st.integers(1, 2_000)
