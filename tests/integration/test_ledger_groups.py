@@ -1,9 +1,10 @@
 """Group commit: one commit for all who wait, each decided on its own, and nobody's trouble is a neighbour's."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import psycopg
 import pytest
@@ -41,7 +42,7 @@ def app(lone: LocalLedger, client: Client) -> Client:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every statement that a writer sends, as it is sent."""
     statements: list[str] = []
     send = Pipeline._send
@@ -51,7 +52,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return await send(pipeline, statement)
 
     monkeypatch.setattr(Pipeline, "_send", listen)
-    return iter([statements]).__next__()  # type: ignore[return-value]
+    return statements
 
 
 @asynccontextmanager
@@ -62,7 +63,7 @@ async def _writer_busy(app: Client, database: Database) -> AsyncIterator[None]:
         with blocker.transaction():
             blocker.execute("SELECT FROM ledger.accounts WHERE account_id = %s FOR UPDATE", [wallet.uuid])
             blocked = asyncio.create_task(app.transfer(wallet, other, 1))
-            while not blocker.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            while not blocker.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             yield
         assert (await blocked).decision is POSTED
@@ -97,7 +98,7 @@ async def test_a_group_takes_as_many_statements_as_one_payment(
     sent.clear()
     requests = [_pay(app, wallets[n % 6], wallets[(n + 1) % 6], 5) for n in range(NEIGHBOURS)]
     results = await _as_one_group(
-        app, database, [lambda r=each: app.ledger.begin(r, Step.SETTLE_TRANSFER) for each in requests]
+        app, database, [partial(app.ledger.begin, each, Step.SETTLE_TRANSFER) for each in requests]
     )
     assert all(isinstance(result, StepResult) and result.decision is POSTED for result in results)
     # What the blocked payment and the wallets for it took, then one group: the same four statements.
@@ -115,19 +116,16 @@ async def test_a_group_is_one_commit_and_leaves_sound_books(
         app,
         database,
         [
-            *(lambda r=each: lone.begin(r, Step.SETTLE_TRANSFER) for each in requests),
+            *(partial(lone.begin, each, Step.SETTLE_TRANSFER) for each in requests),
             lambda: app.take(withdrawal, Step.CAPTURE_WITHDRAWAL),
         ],
     )
     paid = [result for result in results if isinstance(result, StepResult) and result.decision is POSTED]
     assert len(paid) == len(results)
-    commits = (
-        "SELECT count(DISTINCT xmin::text) FROM ledger.transaction_steps WHERE step = %s AND transaction_id = ANY(%s)"
-    )
     ids = [result.transaction_id.uuid for result in paid]
-    assert records.value(commits, "settle_transfer", ids) == 1
-    both = "SELECT count(DISTINCT xmin::text) FROM ledger.transaction_steps WHERE step <> 'hold_withdrawal' AND transaction_id = ANY(%s)"
-    assert records.value(both, ids) == 1
+    commits = """SELECT count(DISTINCT xmin::text) FROM ledger.transaction_steps
+                 WHERE step <> 'hold_withdrawal' AND transaction_id = ANY(%s)"""
+    assert records.value(commits, ids) == 1
     findings = await verify(lone.shards.all[0].engine)
     assert [finding.name for finding in findings if not finding.ok] == []
 
@@ -148,9 +146,7 @@ async def test_a_refused_one_does_not_spoil_its_neighbours(
         "a twin": again(good[0]),
     }
     requests = [*good[: NEIGHBOURS // 2], *bad.values(), *good[NEIGHBOURS // 2 :]]
-    results = await _as_one_group(
-        app, database, [lambda r=each: lone.begin(r, Step.SETTLE_TRANSFER) for each in requests]
-    )
+    results = await _as_one_group(app, database, [partial(lone.begin, each, Step.SETTLE_TRANSFER) for each in requests])
     of = dict(zip(bad, results[NEIGHBOURS // 2 :], strict=False))
     neighbours = results[: NEIGHBOURS // 2] + results[NEIGHBOURS // 2 + len(bad) :]
     assert all(isinstance(result, StepResult) and result.decision is POSTED for result in neighbours)
@@ -174,9 +170,7 @@ async def test_a_refused_one_does_not_spoil_its_neighbours(
 async def test_a_later_item_sees_what_an_earlier_one_left(app: Client, database: Database, lone: LocalLedger) -> None:
     giver, middle, receiver = await app.open_wallet(100), await app.open_wallet(), await app.open_wallet()
     requests = [_pay(app, giver, middle, 100), _pay(app, middle, receiver, 100), _pay(app, middle, receiver, 1)]
-    results = await _as_one_group(
-        app, database, [lambda r=each: lone.begin(r, Step.SETTLE_TRANSFER) for each in requests]
-    )
+    results = await _as_one_group(app, database, [partial(lone.begin, each, Step.SETTLE_TRANSFER) for each in requests])
     assert [result.decision for result in results if isinstance(result, StepResult)] == [POSTED, POSTED, REFUSED]
     assert [await app.money(wallet) for wallet in (giver, middle, receiver)] == [(0, 0), (0, 0), (100, 0)]
 
@@ -222,7 +216,8 @@ async def test_a_commit_whose_outcome_is_unknown_is_settled_by_its_keys(
     app: Client, lone: LocalLedger, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender, receiver = await app.open_wallet(100), await app.open_wallet()
-    commit, lost = Pipeline.run_and_commit, []
+    commit = Pipeline.run_and_commit
+    lost: list[Statement] = []
 
     async def lose_the_answer(pipeline: Pipeline, statement: Statement) -> None:
         await commit(pipeline, statement)
