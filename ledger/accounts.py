@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Final, Literal
-from uuid import UUID
 
 from domain.ids import AccountId, SystemAccountId, TransactionId, WalletId
 from ledger.rules import Role
@@ -21,7 +21,8 @@ CREDIT_NORMAL: Final = frozenset({"wallet", "due_to", "fees", "suspense"})
 class Account:
     """A locked account: what the database has, changed in memory until it is written."""
 
-    account_id: UUID
+    hex: str
+    """The id's digits."""
     kind: str
     currency: str
     balance: int
@@ -34,7 +35,7 @@ class Account:
     @property
     def public_id(self) -> AccountId:
         """The id as events and answers show it."""
-        return WalletId.of(self.account_id) if self.kind == "wallet" else SystemAccountId.of(self.account_id)
+        return (WalletId if self.kind == "wallet" else SystemAccountId).from_hex(self.hex)
 
     def apply(self, side: Side, amount: int) -> None:
         """Write one entry: moves the balance and counts the version. Amount in minor units."""
@@ -56,9 +57,14 @@ class SystemAccount:
     currency: str
 
     @property
-    def account_id(self) -> UUID:
-        """Derived from the code, so that nobody has to ask."""
-        return SystemAccountId.from_code(self.code).uuid
+    def hex(self) -> str:
+        """The id's digits, derived from the code, so that nobody has to ask."""
+        return _digits_of(self.code)
+
+
+@cache
+def _digits_of(code: str) -> str:
+    return SystemAccountId.from_code(code).hex
 
 
 class SystemAccountsMissing(Exception):

@@ -7,7 +7,6 @@ before the next. One that is refused leaves everything as it was.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
 
 from domain.contracts.payments import Failure, PaymentRequest, StepCommand, StepResult
 from domain.errors import DecisionCode, LedgerRejected
@@ -21,23 +20,23 @@ from ledger.rules import RULES, HoldChange, Role, Rule
 from ledger.service import AccountStatus, Hold, Transaction
 from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Take
 
-Wanted = Mapping[Role, UUID | SystemAccount]
+Wanted = Mapping[Role, WalletId | SystemAccount]
 
 
 class Book:
     """The accounts of a group, and clients' holds, as they are after the steps decided so far."""
 
     def __init__(self, accounts: Iterable[Account], now: datetime, holds: Iterable[Hold] = ()) -> None:
-        self._accounts = {account.account_id: account for account in accounts}
+        self._accounts = {account.hex: account for account in accounts}
         self._holds = {hold.hold_id: hold for hold in holds}
         self._now = now
 
     def accounts(self, wanted: Wanted) -> dict[Role, Account]:
         """The accounts by their roles. Raises LedgerRejected for a wallet that does not exist."""
-        absent = [str(account) for account in wanted.values() if id_of(account) not in self._accounts]
+        absent = [str(account) for account in wanted.values() if account.hex not in self._accounts]
         if absent:
             raise LedgerRejected(f"there is no account {', '.join(absent)}")
-        return {role: self._accounts[id_of(account)] for role, account in wanted.items()}
+        return {role: self._accounts[account.hex] for role, account in wanted.items()}
 
     def hold(self, hold_id: HoldId, wallet_id: WalletId | None) -> Hold:
         """A client's hold on that wallet. Raises LedgerRejected for one that does not exist."""
@@ -56,7 +55,7 @@ class Book:
             account
             for roles in wanted
             for account in roles.values()
-            if isinstance(account, SystemAccount) and account.account_id not in self._accounts
+            if isinstance(account, SystemAccount) and account.hex not in self._accounts
         }
         if missing:
             raise SystemAccountsMissing(list(missing))
@@ -69,11 +68,6 @@ class Book:
         return max([self._now, *(account.updated_at for account in accounts)])
 
 
-def id_of(account: UUID | SystemAccount) -> UUID:
-    """An account's id, whoever's it is."""
-    return account if isinstance(account, UUID) else account.account_id
-
-
 def wanted_by(transaction: Transaction, step: Step) -> Wanted:
     """The accounts of the step's roles. Raises LedgerRejected for one in two roles, and for another kind's step."""
     if RULES[step].kind is not transaction.kind:
@@ -81,12 +75,12 @@ def wanted_by(transaction: Transaction, step: Step) -> Wanted:
     if (RULES[step].hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
         raise LedgerRejected(f"{step} is for captures of a hold, and nothing else is")
     wanted = {role: _account_of(transaction, role) for role in RULES[step].roles}
-    if len({id_of(account) for account in wanted.values()}) != len(wanted):
+    if len({account.hex for account in wanted.values()}) != len(wanted):
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     return wanted
 
 
-def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
+def _account_of(transaction: Transaction, role: Role) -> WalletId | SystemAccount:
     match role:
         case Role.SOURCE:
             wallet = transaction.source_wallet_id
@@ -96,7 +90,7 @@ def _account_of(transaction: Transaction, role: Role) -> UUID | SystemAccount:
             assert transaction.bank is not None, f"{transaction.transaction_id} names no bank"
             return system_account(role, transaction.bank, transaction.amount.currency, transaction.transaction_id)
     assert wallet is not None, f"{transaction.transaction_id} has no {role}"
-    return wallet.uuid
+    return wallet
 
 
 def proposed(request: PaymentRequest) -> Transaction:

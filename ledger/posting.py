@@ -24,7 +24,7 @@ from domain.transactions import Step, TransactionStatus
 from infra.database import Pipeline
 from ledger import deciding, statements
 from ledger.accounts import Account, SystemAccount
-from ledger.deciding import Book, Recorded, Wanted, id_of, proposed, wanted_by
+from ledger.deciding import Book, Recorded, Wanted, proposed, wanted_by
 from ledger.queries import failure_of, hold_of, outcome_of, transaction_of
 from ledger.records import Writing, array
 from ledger.rules import FIRST_STEPS, Role
@@ -146,14 +146,14 @@ def _is_taken(answer: StepResult | IdempotencyKeyReused) -> bool:
 
 async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccount]) -> None:
     """Open our own accounts, in a commit of its own: a step that waited for another's with locks could deadlock."""
-    rows = [{"account_id": a.account_id, "kind": a.kind, "code": a.code, "currency": a.currency} for a in accounts]
+    rows = [{"account_id": a.hex, "kind": a.kind, "code": a.code, "currency": a.currency} for a in accounts]
     await connection.execute(statements.OPEN_SYSTEM_ACCOUNTS, {"accounts": orjson.dumps(rows).decode()})
 
 
 async def _lock_transactions(pipeline: Pipeline, works: list[Take]) -> dict[TransactionId, Recorded]:
     if not works:
         return {}
-    ids = {"transaction_ids": array(sorted({work.command.transaction_id.uuid.hex for work in works}))}
+    ids = {"transaction_ids": array(sorted({work.command.transaction_id.hex for work in works}))}
     rows, steps = await pipeline.run((statements.LOCK_TRANSACTIONS, ids), (statements.STEPS_TAKEN, ids))
     recorded = {transaction.transaction_id: Recorded(transaction, {}) for transaction in map(transaction_of, rows)}
     for row in steps:
@@ -166,9 +166,9 @@ def _prepare(work: Work, recorded: dict[TransactionId, Recorded]) -> _Item:
     try:
         match work:
             case PlaceHold():
-                return _Item(work, wanted={Role.SOURCE: work.request.wallet_id.uuid})
+                return _Item(work, wanted={Role.SOURCE: work.request.wallet_id})
             case EndHold():
-                return _Item(work, wanted={Role.SOURCE: work.wallet_id.uuid})
+                return _Item(work, wanted={Role.SOURCE: work.wallet_id})
             case Begin():
                 transaction = proposed(work.request)
                 return _Item(work, transaction, wanted_by(transaction, work.step))
@@ -195,11 +195,11 @@ async def _lock_accounts(
     pipeline: Pipeline, items: Sequence[_Item], keyed: dict[str, Keyed]
 ) -> tuple[Book, frozenset[str]]:
     """The holds and accounts of all items, and which of the keys are new. Raises SystemAccountsMissing."""
-    hold_ids = sorted({hold_id.uuid for item in items if (hold_id := _hold_of(item)) is not None})
-    ids = sorted({id_of(account) for item in items for account in item.wanted.values()})
+    hold_ids = sorted({hold_id.hex for item in items if (hold_id := _hold_of(item)) is not None})
+    ids = sorted({account.hex for item in items for account in item.wanted.values()})
     *answers, ((now,),) = await pipeline.run(
-        *([(statements.LOCK_HOLDS, {"hold_ids": array([each.hex for each in hold_ids])})] if hold_ids else []),
-        *([(statements.LOCK_ACCOUNTS, {"account_ids": array([each.hex for each in ids])})] if ids else []),
+        *([(statements.LOCK_HOLDS, {"hold_ids": array(hold_ids)})] if hold_ids else []),
+        *([(statements.LOCK_ACCOUNTS, {"account_ids": array(ids)})] if ids else []),
         *([(statements.CLAIM_KEYS, _claims(keyed))] if keyed else []),
         (statements.DATABASE_TIME, {}),
     )
@@ -219,7 +219,7 @@ def _hold_of(item: _Item) -> HoldId | None:
 
 def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
     return Account(
-        account_id=row.account_id,
+        hex=row.account_id,
         kind=row.kind,
         currency=row.currency,
         balance=row.balance,

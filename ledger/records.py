@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 import orjson
 
@@ -32,7 +31,7 @@ class Writing:
         self.rows: dict[str, list[Row]] = {"steps": []}
         self.events: list[tuple[str, str, str, str, str]] = []
         """(topic, key, type, event id, data)"""
-        self._accounts: dict[UUID, Account] = {}
+        self._accounts: dict[str, Account] = {}
         self._holds: dict[HoldId, Hold] = {}
 
     def __bool__(self) -> bool:
@@ -45,7 +44,7 @@ class Writing:
     def save(self, account: Account, at: datetime) -> None:
         """Store what became of an account."""
         account.updated_at = at
-        self._accounts[account.account_id] = account
+        self._accounts[account.hex] = account
 
     def place(self, hold: Hold) -> None:
         """Record a client's new hold, with its event."""
@@ -94,7 +93,7 @@ class Writing:
 
 def _standing_of(account: Account) -> Row:
     return {
-        "account_id": account.account_id,
+        "account_id": account.hex,
         "balance": account.balance,
         "held": account.held,
         "version": account.version,
@@ -237,7 +236,7 @@ class StepRecord:
                 "entry_id": entry_id,
                 "posting_id": posting_id,
                 "transaction_id": txn.transaction_id.hex,
-                "account_id": account.account_id,
+                "account_id": account.hex,
                 "type": side,
                 "created_at": self.at,
                 **line,
@@ -261,7 +260,7 @@ class StepRecord:
             {
                 "hold_id": self._new_id(),
                 "transaction_id": self.transaction.transaction_id.hex,
-                "account_id": account.account_id,
+                "account_id": account.hex,
                 "amount": self.transaction.amount.minor_units,
                 "currency": self.transaction.amount.currency,
                 "status": HoldStatus.ACTIVE,

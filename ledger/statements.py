@@ -39,8 +39,9 @@ LOCK_HOLDS: Final = f"""
 """  # noqa: S608
 
 LOCK_ACCOUNTS: Final = """
-    SELECT account_id, kind, currency, balance, held, floor, version, status, updated_at
-    FROM ledger.accounts WHERE account_id = ANY(%(account_ids)s::uuid[]) ORDER BY account_id FOR NO KEY UPDATE
+    SELECT encode(uuid_send(account_id), 'hex') AS account_id, kind, currency, balance, held, floor, version, status,
+           updated_at
+    FROM ledger.accounts WHERE account_id = ANY(%(account_ids)s::uuid[]) ORDER BY accounts.account_id FOR NO KEY UPDATE
 """
 
 # Waits for another session that is inserting the same key; then the key is not returned, and is theirs.
