@@ -26,8 +26,8 @@ from infra.kafka import Broker, ensure_topics, find_broker
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
 
-BUSY_SECONDS: Final = 0.1
-IDLE_SECONDS: Final = 0.25
+GATHER_SECONDS: Final = 0.25
+"""Between two looks at the outbox: what was written meanwhile is one batch, for the consumers, too."""
 HOUSEKEEPING_SECONDS: Final = 0.5
 """How often to try for lanes that another relay has, and to ask whether a consumer missed something."""
 FIRST_RETRY_SECONDS: Final = 0.2
@@ -133,7 +133,6 @@ class Delivery:
     async def run(self, lanes: frozenset[int], backoff: Backoff) -> None:
         """Publish until asked to end. Raises LedgerUnavailable, BrokerUnavailable."""
         await self._adopt(lanes)
-        idle = Backoff(BUSY_SECONDS, IDLE_SECONDS)
         kept_house = looked = time.monotonic()
         while not self._life.stopping:
             now = time.monotonic()
@@ -145,9 +144,8 @@ class Delivery:
                 kept_house = now
             if published := await self._publish_some():
                 backoff.reset()
-                idle.reset()
             if published < BATCH:
-                await self._life.pause(idle.next_seconds())
+                await self._life.pause(GATHER_SECONDS)
 
     async def close(self) -> None:
         """Let go of the broker."""
