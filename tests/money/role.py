@@ -40,6 +40,11 @@ class LedgerProcess:
         self._child = Child(self._command)
 
     @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._child.pid
+
+    @property
     def log(self) -> str:
         """What it wrote so far, over all its lives."""
         return self._command.log.read_text(errors="replace")
