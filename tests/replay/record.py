@@ -1,6 +1,7 @@
 """Record the corpus of a version: `python -m tests.replay.record v0.2` walks every path and writes its histories.
 
-A corpus is written once, by the version that it is named for, and never again: later versions must replay it.
+A corpus is written once, by the version that it is named for, and never again: later versions must replay it. What a
+version adds later has a folder of its own: `… record v0.2-batches batch_` walks the paths whose names begin so.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from temporalio.client import WorkflowHistory
 
 from domain.contracts.workflows import SWEEP_WORKFLOW
 from tests.replay.corpus import FOLDER, histories_of, replay, secrets_in
+from tests.workflow.batch_walks import WALKS
 from tests.workflow.every_path import PATHS, run_all
 from tests.workflow.scene import Scene
 from tests.workflow.stage import whole_scene
@@ -48,18 +50,23 @@ def _portable(node: object) -> object:
     return _PROCESS.sub("recorder", node) if isinstance(node, str) else node
 
 
-async def record(version: str) -> None:
-    """Walk all paths at once and keep every run's history."""
+async def record(version: str, prefix: str = "") -> None:
+    """Walk all paths, those of payments at once, and keep every run's history."""
     folder = FOLDER / version
     folder.mkdir(parents=True)
     with TemporaryDirectory() as home:
         async with whole_scene(Path(home)) as scene:
-            tasks = run_all(scene, PATHS)
+            tasks = run_all(scene, [name for name in PATHS if name.startswith(prefix)])
             for name, task in tasks.items():
                 await _write(scene, folder, name, (await task).handle.id)
+            for name, walk in WALKS.items():
+                if name.startswith(prefix):
+                    await _write(scene, folder, name, (await walk(scene)).batch_id)
+            if prefix:
+                return
             sweeps = [item.id async for item in scene.temporal.list_workflows(f"WorkflowType = '{SWEEP_WORKFLOW}'")]
             await _write(scene, folder, "sweep", sweeps[0])
 
 
 if __name__ == "__main__":
-    asyncio.run(record(sys.argv[1]))
+    asyncio.run(record(*sys.argv[1:]))

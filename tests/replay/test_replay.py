@@ -36,6 +36,19 @@ OF_V0_1 = {
     "withdrawal_unknown_then_found",
 }
 """Histories that the corpus of v0.1 has at least."""
+OF_BATCHES = {
+    "batch_cancelled_in_the_ui",
+    "batch_paid",
+    "batch_paid_atomically",
+    "batch_parked_atomically_then_retried",
+    "batch_parked_then_retried",
+    "batch_refused_atomically",
+    "batch_terminated_then_swept",
+    "batch_without_a_workflow_swept",
+}
+"""What batches have added to it."""
+
+CORPORA = {"v0.1": OF_V0_1, "v0.1-batches": OF_BATCHES}
 
 
 def _name(path: Path) -> str:
@@ -48,7 +61,8 @@ async def test_replays(path: Path) -> None:
 
 
 def test_the_corpus_has_every_path() -> None:
-    assert {path.stem for path in recorded() if path.parent.name == "v0.1"} >= OF_V0_1
+    names = {folder: {path.stem for path in recorded() if path.parent.name == folder} for folder in CORPORA}
+    assert all(names[folder] >= wanted for folder, wanted in CORPORA.items())
 
 
 @pytest.mark.parametrize("path", recorded(), ids=_name)
