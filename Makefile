@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill check format docs lock bench install
+.PHONY: help up down reset demo test test-slow test-kill check format docs lock bench bench-ledger install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -60,4 +60,4 @@ lock: ## Pin all dependencies anew
 	@$(LOCK) --constraints requirements.lock -o requirements.runtime.lock pyproject.toml
 
 help: ## List the commands
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
