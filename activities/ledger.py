@@ -10,7 +10,7 @@ from temporalio import activity
 
 from activities.failures import as_failures
 from domain.contracts.activities import NOTE_ATTENTION, FirstStepWitness
-from domain.contracts.payments import AttentionNote, PaymentRequest, StepCommand, StepResult
+from domain.contracts.payments import AttentionNote, PaymentRequest, ReceiveCommand, StepCommand, StepResult
 from domain.transactions import Step
 from ledger.service import LedgerService
 
@@ -38,8 +38,24 @@ class LedgerActivities:
 
     @activity.defn(name=Step.SETTLE_TRANSFER)
     async def settle_transfer(self, request: PaymentRequest) -> StepResult:
-        """Record a transfer and move its money, or record why not."""
+        """Record a transfer and move its money, to another shard the first half of the way, or record why not."""
         return await self._begin(request, Step.SETTLE_TRANSFER)
+
+    @activity.defn(name=Step.RECEIVE_TRANSFER)
+    async def receive_transfer(self, command: ReceiveCommand) -> StepResult:
+        """Credit the receiver on their own shard, or record why not. Retryable while that shard is down."""
+        with as_failures():
+            return await self._ledger.receive_transfer(command.request, command.failure)
+
+    @activity.defn(name=Step.COMPLETE_TRANSFER)
+    async def complete_transfer(self, command: StepCommand) -> StepResult:
+        """The receiver's shard has it: the transfer has succeeded, no money moves."""
+        return await self._take(command)
+
+    @activity.defn(name=Step.REVERSE_TRANSFER)
+    async def reverse_transfer(self, command: StepCommand) -> StepResult:
+        """The receiver's shard has refused it: the sender is credited again, the transfer fails."""
+        return await self._take(command)
 
     @activity.defn(name=Step.RECORD_DEPOSIT)
     async def record_deposit(self, request: PaymentRequest) -> StepResult:
@@ -89,7 +105,13 @@ class LedgerActivities:
 
     def for_transfers(self) -> Sequence[Callable[..., Any]]:
         """What a worker of the transfer queue needs."""
-        return [self.settle_transfer, self.note_attention]
+        return [
+            self.settle_transfer,
+            self.receive_transfer,
+            self.complete_transfer,
+            self.reverse_transfer,
+            self.note_attention,
+        ]
 
     def all(self) -> Sequence[Callable[..., Any]]:
         """Everything."""

@@ -12,8 +12,8 @@ from bank_adapters.registry import bank_names, open_bank
 from domain.money import format_minor
 from infra.database import reading
 from infra.settings import Settings
-from ledger.invariants import BankBalance, Finding, verify
-from ledger.local import LocalLedger
+from ledger.invariants import BankBalance, Finding, verify_shards
+from ledger.invariants import Progress as InvariantProgress
 from ledger.queries import find_settlement
 from ledger.shards import Shards
 
@@ -22,21 +22,22 @@ _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 async def verify_all(settings: Settings, console: Console, *, ask_banks: bool = True) -> bool:
     """Check every shard; True if not a cent is off. Raises LedgerUnavailable, BankUnavailable, BankUnknown."""
-    ledger = LocalLedger(settings)
-    clean = True
+    shards = Shards(settings)
     try:
-        for shard in ledger.shards.all:
-            with _progress(console) as progress:
-                task = progress.add_task(f"shard {shard.number}", total=None)
-                findings = await verify(
-                    shard.engine,
-                    (lambda: bank_balances(settings)) if ask_banks else None,
-                    lambda done, total: progress.update(task, completed=done, total=total),  # noqa: B023
-                )
-            console.print(_table(shard.number, findings))
-            clean = clean and all(finding.ok for finding in findings)
+        with _progress(console) as progress:
+
+            def progress_of(shard: int) -> InvariantProgress:
+                task = progress.add_task(f"shard {shard}", total=None)
+                return lambda done, total: progress.update(task, completed=done, total=total)
+
+            read_banks = (lambda: bank_balances(settings)) if ask_banks else None
+            report = await verify_shards([shard.engine for shard in shards.all], read_banks, progress_of)
     finally:
-        await ledger.aclose()
+        await shards.aclose()
+    for number, findings in enumerate(report.shards):
+        console.print(_table(f"Invariants of shard {number}", findings))
+    console.print(_table("Between the shards, and with the banks", report.together))
+    clean = all(finding.ok for finding in report.findings)
     console.print("[green]Every invariant holds.[/]" if clean else "[red]Invariants are violated: see above.[/]")
     return clean
 
@@ -84,8 +85,8 @@ def _progress(console: Console) -> Progress:
     )  # fmt: skip
 
 
-def _table(shard: int, findings: Sequence[Finding]) -> Table:
-    table = Table(title=f"Invariants of shard {shard}", title_justify="left")
+def _table(title: str, findings: Sequence[Finding]) -> Table:
+    table = Table(title=title, title_justify="left")
     for heading, justify in (("#", "right"), ("invariant", "left"), ("checked", "right"), ("", "left")):
         table.add_column(heading, justify="right" if justify == "right" else "left")
     for finding in findings:

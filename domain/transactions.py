@@ -54,6 +54,10 @@ class Step(StrEnum):
     """One thing a transaction does to the ledger. Each (transaction, step) has exactly one outcome, for ever."""
 
     SETTLE_TRANSFER = "settle_transfer"
+    SEND_TRANSFER = "send_transfer"
+    RECEIVE_TRANSFER = "receive_transfer"
+    COMPLETE_TRANSFER = "complete_transfer"
+    REVERSE_TRANSFER = "reverse_transfer"
     CAPTURE_HOLD = "capture_hold"
     RECORD_DEPOSIT = "record_deposit"
     CREDIT_DEPOSIT = "credit_deposit"

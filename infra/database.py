@@ -45,10 +45,14 @@ def ask_first(engine: AsyncEngine, question: str, check: Callable[[tuple[Any, ..
         if asked:
             return
         cursor = connection.cursor()
-        cursor.execute(question)
-        check(cursor.fetchone())
-        cursor.close()
-        connection.rollback()
+        try:
+            cursor.execute(question)
+            check(cursor.fetchone())
+            cursor.close()
+            connection.rollback()
+        except BaseException:
+            connection.close()
+            raise
         asked = True
 
     event.listen(engine.sync_engine, "connect", ask)

@@ -75,7 +75,7 @@ class SystemAccountsMissing(Exception):
         super().__init__(", ".join(account.code for account in accounts))
 
 
-def system_account(role: Role, bank: str, currency: str, transaction_id: TransactionId) -> SystemAccount:
-    """The stripe of `role` at `bank` that this transaction uses in all its steps."""
+def system_account(role: Role, party: str, currency: str, transaction_id: TransactionId) -> SystemAccount:
+    """The stripe of `role` that this transaction uses in all its steps; `party` is a bank or another shard."""
     stripe = transaction_id.bucket % STRIPES
-    return SystemAccount(role.value, f"{role.value}:{bank}:{currency}:{stripe}", currency)
+    return SystemAccount(role.value, f"{role.value}:{party}:{currency}:{stripe}", currency)

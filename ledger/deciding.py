@@ -18,7 +18,8 @@ from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, syste
 from ledger.records import StepRecord, Writing
 from ledger.rules import RULES, HoldChange, Role, Rule
 from ledger.service import AccountStatus, Hold, Transaction
-from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Take
+from ledger.shards import shard_of
+from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Receive, Take
 
 Wanted = Mapping[Role, WalletId | SystemAccount]
 
@@ -68,29 +69,42 @@ class Book:
         return max([self._now, *(account.updated_at for account in accounts)])
 
 
-def wanted_by(transaction: Transaction, step: Step) -> Wanted:
-    """The accounts of the step's roles. Raises LedgerRejected for one in two roles, and for another kind's step."""
+def wanted_by(transaction: Transaction, step: Step, shards: int) -> Wanted:
+    """The accounts of the step's roles; `shards` is how many there are.
+
+    Raises LedgerRejected for one in two roles, and for another kind's step.
+    """
     if RULES[step].kind is not transaction.kind:
         raise LedgerRejected(f"{step} is not a step of a {transaction.kind}")
     if (RULES[step].hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
         raise LedgerRejected(f"{step} is for captures of a hold, and nothing else is")
-    wanted = {role: _account_of(transaction, role) for role in RULES[step].roles}
+    wanted = {role: _account_of(transaction, role, shards) for role in RULES[step].roles}
     if len({account.hex for account in wanted.values()}) != len(wanted):
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     return wanted
 
 
-def _account_of(transaction: Transaction, role: Role) -> WalletId | SystemAccount:
+def _account_of(transaction: Transaction, role: Role, shards: int) -> WalletId | SystemAccount:
     match role:
         case Role.SOURCE:
             wallet = transaction.source_wallet_id
         case Role.DESTINATION:
             wallet = transaction.destination_wallet_id
+        case Role.DUE_TO:
+            return _due(role, transaction, transaction.destination_wallet_id, shards)
+        case Role.DUE_FROM:
+            return _due(role, transaction, transaction.source_wallet_id, shards)
         case _:
             assert transaction.bank is not None, f"{transaction.transaction_id} names no bank"
             return system_account(role, transaction.bank, transaction.amount.currency, transaction.transaction_id)
     assert wallet is not None, f"{transaction.transaction_id} has no {role}"
     return wallet
+
+
+def _due(role: Role, transaction: Transaction, wallet: WalletId | None, shards: int) -> SystemAccount:
+    assert wallet is not None, f"{transaction.transaction_id} names no wallet on another shard"
+    other = str(shard_of(wallet.bucket, shards))
+    return system_account(role, other, transaction.amount.currency, transaction.transaction_id)
 
 
 def proposed(request: PaymentRequest) -> Transaction:
@@ -140,6 +154,26 @@ def refuse(
 
 def _first_record(work: Begin, transaction: Transaction, at: datetime, writing: Writing) -> StepRecord:
     return StepRecord(writing, transaction, work.step, at, work.request.effective_at)
+
+
+def receive(work: Receive, transaction: Transaction, wanted: Wanted, book: Book, writing: Writing) -> StepResult:
+    """Credit the receiver on this shard, or record why not. The transaction is recorded on the sender's."""
+    rule, step = RULES[Step.RECEIVE_TRANSFER], Step.RECEIVE_TRANSFER
+    accounts = book.accounts(wanted)
+    record = StepRecord(writing, transaction, step, book.moment(accounts.values()), work.effective_at)
+    failure = work.failure or _barred(transaction.amount, accounts)
+    if failure is None:
+        _move_money(record, rule, accounts)
+    decision = StepDecision.REFUSED if failure else StepDecision.POSTED
+    record.outcome(transaction.status, decision, failure, new=False)
+    return StepResult(
+        transaction_id=transaction.transaction_id,
+        step=step,
+        decision=decision,
+        status=transaction.status,
+        failure=failure,
+        fingerprint=work.key.fingerprint,
+    )
 
 
 def _draw(
@@ -215,6 +249,7 @@ class Recorded:
 
     def _demand_order(self, command: StepCommand, rule: Rule) -> None:
         assert not rule.first, f"{command.step} begins a payment"
+        assert not rule.elsewhere, f"{command.step} is taken on another shard"
         posted = {step for step, result in self.taken.items() if result.decision is StepDecision.POSTED}
         if rule.after is not None and rule.after not in posted:
             raise LedgerRejected(f"{command.step} wants {rule.after} to be posted before")

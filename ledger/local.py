@@ -11,18 +11,19 @@ from sqlalchemy import text
 
 from domain.clock import Clock, SystemClock
 from domain.contracts.holds import HoldRequest
-from domain.contracts.payments import Attention, PaymentRequest, StepCommand, StepResult
-from domain.errors import NotFound
+from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.errors import LedgerRejected, NotFound
 from domain.holds import HoldStatus
 from domain.ids import BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
-from domain.transactions import Step
+from domain.transactions import Step, StepDecision
 from infra.database import reading, transaction
 from infra.settings import Settings
 from ledger import queries, statements
 from ledger.batches import Batches
+from ledger.rules import RULES
 from ledger.service import AcceptedHold, AccountStatus, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shard, Shards
-from ledger.work import Begin, EndHold, PlaceHold, Take
+from ledger.work import Begin, EndHold, PlaceHold, Receive, Take
 from ledger.writers import Writers
 
 _OPEN_WALLET = text("""
@@ -34,6 +35,10 @@ _SET_STATUS = text("""
     RETURNING account_id, user_id, client_id, currency, status, balance, held, version
 """)
 
+_ENDS_A_TRANSFER: Final = {
+    Step.COMPLETE_TRANSFER: StepDecision.POSTED,
+    Step.REVERSE_TRANSFER: StepDecision.REFUSED,
+}
 _PAGE: Final = 500
 _BEFORE_ALL: Final = UUID(int=0)
 
@@ -47,6 +52,7 @@ class LocalLedger:
         self._writers = [
             Writers(
                 shard.engine,
+                shards=len(self.shards.all),
                 writers=settings.ledger_writers,
                 group_size=settings.ledger_group_size,
                 queue_size=settings.ledger_queue_size,
@@ -57,19 +63,46 @@ class LocalLedger:
     async def begin(self, request: PaymentRequest, step: Step) -> StepResult:
         """See LedgerService."""
         shard = self.shards.of(request.transaction_id)
+        if step is Step.SETTLE_TRANSFER and self._crosses(request):
+            step = Step.SEND_TRANSFER
         if request.idempotency is not None:
             return await self._writers[shard.number].post(Begin(request, step))
         async with reading(shard.engine) as connection:
             return await queries.find_first_outcome(connection, request.transaction_id, step)
 
+    def _crosses(self, request: PaymentRequest) -> bool:
+        assert request.destination_wallet_id is not None, "a transfer has a receiver"
+        return self.shards.of(request.destination_wallet_id) is not self.shards.of(request.transaction_id)
+
+    async def receive_transfer(self, request: PaymentRequest, failure: Failure | None = None) -> StepResult:
+        """See LedgerService."""
+        assert request.destination_wallet_id is not None, "a transfer has a receiver"
+        shard = self.shards.of(request.destination_wallet_id)
+        return await self._writers[shard.number].post(Receive(request, failure, self._clock.now()))
+
     async def take_step(self, command: StepCommand) -> StepResult:
         """See LedgerService."""
         shard = self.shards.of(command.transaction_id)
+        if RULES[command.step].elsewhere:
+            raise LedgerRejected(f"{command.step} is not taken where the payment is recorded")
+        if (received_as := _ENDS_A_TRANSFER.get(command.step)) is not None:
+            await self._demand_received(command, received_as)
         return await self._writers[shard.number].post(Take(command, self._clock.now()))
 
     async def settle_batch(self, batch_id: BatchId) -> None:
         """See LedgerService. A group of its own, beside the writers': it is large already."""
         await Batches(self.shards).settle(batch_id)
+
+    async def _demand_received(self, command: StepCommand, wanted: StepDecision) -> None:
+        """A transfer ends as its receiver's shard has recorded, and not before: the money is here or there."""
+        transaction = await self.transaction(command.transaction_id)
+        if transaction is None or transaction.destination_wallet_id is None:
+            raise LedgerRejected(f"{command.transaction_id} is not recorded as a transfer")
+        async with reading(self.shards.of(transaction.destination_wallet_id).engine) as connection:
+            received = await queries.find_received(connection, command.transaction_id)
+        if received is not wanted:
+            found = f"{Step.RECEIVE_TRANSFER} is {received or 'not taken'}"
+            raise LedgerRejected(f"{command.step} wants {Step.RECEIVE_TRANSFER} to be {wanted}, but {found}")
 
     async def place_hold(self, request: HoldRequest) -> AcceptedHold:
         """See LedgerService."""

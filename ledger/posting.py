@@ -27,9 +27,9 @@ from ledger.accounts import Account, SystemAccount
 from ledger.deciding import Book, Recorded, Wanted, proposed, wanted_by
 from ledger.queries import failure_of, hold_of, outcome_of, transaction_of
 from ledger.records import Writing, array
-from ledger.rules import FIRST_STEPS, Role
+from ledger.rules import KEYED_STEPS, Role
 from ledger.service import AccountStatus, Transaction
-from ledger.work import Answer, Begin, EndHold, Keyed, PlacedHold, PlaceHold, Take, Work
+from ledger.work import Answer, Begin, EndHold, Keyed, PlacedHold, PlaceHold, Receive, Take, Work
 
 _BATCH_REFUSED: Final = Failure(code=DecisionCode.BATCH_REFUSED, detail=DecisionCode.BATCH_REFUSED.meaning)
 
@@ -63,14 +63,14 @@ class _Group:
     writing: Writing
 
 
-async def post(pipeline: Pipeline, works: Sequence[Work]) -> list[Answer]:
-    """Take the steps of a group in one commit; the answers in the group's order.
+async def post(pipeline: Pipeline, works: Sequence[Work], shards: int) -> list[Answer]:
+    """Take the steps of a group in one commit on one of `shards` shards; the answers in the group's order.
 
     A step that was taken before answers what became of it. An answer that is an error concerns its item alone.
     Raises SystemAccountsMissing and KeyWastedError, after which nothing is written and the group can be repeated.
     """
     recorded = await _lock_transactions(pipeline, [work for work in works if isinstance(work, Take)])
-    items = [_prepare(work, recorded) for work in works]
+    items = [_prepare(work, recorded, shards) for work in works]
     keyed = _first_of_each_key(items)
     book, claimed = await _lock_accounts(pipeline, items, keyed)
     known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
@@ -107,7 +107,7 @@ async def decide_together(pipeline: Pipeline, works: Sequence[Begin]) -> Togethe
     Where one is decided against, every other is refused with `batch_refused`. A key that was used before answers what
     became of it, or IdempotencyKeyReused. Raises LedgerRejected for what is never right.
     """
-    items = [_prepare(work, {}) for work in works]
+    items = [_prepare(work, {}, shards=1) for work in works]  # Their wallets are all on this one.
     keyed = _first_of_each_key(items)
     book, claimed = await _lock_accounts(pipeline, items, keyed)
     known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
@@ -162,7 +162,7 @@ async def _lock_transactions(pipeline: Pipeline, works: list[Take]) -> dict[Tran
     return recorded
 
 
-def _prepare(work: Work, recorded: dict[TransactionId, Recorded]) -> _Item:
+def _prepare(work: Work, recorded: dict[TransactionId, Recorded], shards: int) -> _Item:
     try:
         match work:
             case PlaceHold():
@@ -171,15 +171,23 @@ def _prepare(work: Work, recorded: dict[TransactionId, Recorded]) -> _Item:
                 return _Item(work, wanted={Role.SOURCE: work.wallet_id})
             case Begin():
                 transaction = proposed(work.request)
-                return _Item(work, transaction, wanted_by(transaction, work.step))
-        found = recorded.get(work.command.transaction_id)
-        if found is None:
-            raise LedgerRejected(f"{work.command.transaction_id} is not recorded")
-        if work.command.step in found.taken:
-            return _Item(work)
-        return _Item(work, found.transaction, wanted_by(found.transaction, work.command.step))
+                return _Item(work, transaction, wanted_by(transaction, work.step, shards))
+            case Receive():
+                transaction = replace(proposed(work.request), status=TransactionStatus.PROCESSING)
+                wanted = wanted_by(transaction, Step.RECEIVE_TRANSFER, shards)
+                return _Item(work, transaction, {} if work.failure else wanted)
+            case Take():
+                return _prepare_later_step(work, recorded.get(work.command.transaction_id), shards)
     except SagapayError as error:
         return _Item(work, answer=error)
+
+
+def _prepare_later_step(work: Take, found: Recorded | None, shards: int) -> _Item:
+    if found is None:
+        raise LedgerRejected(f"{work.command.transaction_id} is not recorded")
+    if work.command.step in found.taken:
+        return _Item(work)
+    return _Item(work, found.transaction, wanted_by(found.transaction, work.command.step, shards))
 
 
 def _first_of_each_key(items: Sequence[_Item]) -> dict[str, Keyed]:
@@ -246,17 +254,19 @@ async def _recorded_under(pipeline: Pipeline, digests: list[str]) -> dict[str, S
     """
     if not digests:
         return {}
-    values = {"key_digests": array(digests), "first_steps": array(list(FIRST_STEPS))}
+    values = {"key_digests": array(digests), "keyed_steps": array(list(KEYED_STEPS))}
     (rows,) = await pipeline.run((statements.RECORDED_UNDER, values))
     return {row.key_digest: _first_outcome(row) for row in rows}
 
 
 def _first_outcome(row: Any) -> StepResult | PlacedHold:  # noqa: ANN401  -- a row of the driver's
-    if row.status is None:
+    if row.step is None and row.status is None:
         return PlacedHold(HoldId.of(row.transaction_id), row.fingerprint)
     if row.step is None:
         raise LedgerRejected(f"{row.transaction_id} is recorded without a first step")
-    outcome = outcome_of(row, TransactionStatus(row.status), failure_of(row))
+    # What was received for another shard's transaction says nothing of how that stands.
+    status = TransactionStatus.PROCESSING if row.status is None else TransactionStatus(row.status)
+    outcome = outcome_of(row, status, failure_of(row))
     return replace(outcome, fingerprint=row.fingerprint)
 
 
@@ -268,7 +278,7 @@ def _answer(item: _Item, group: _Group) -> Answer:
                 return recorded.take(work, item.wanted, group.book, group.writing)
             case EndHold() as work:
                 return deciding.end_hold(work, item.wanted, group.book, group.writing)
-            case Begin() | PlaceHold() as work:
+            case Begin() | Receive() | PlaceHold() as work:
                 return _repeated(work, group) or _first(item, work, group)
     except SagapayError as error:
         return error
@@ -279,7 +289,7 @@ def _repeated(work: Keyed, group: _Group) -> StepResult | PlacedHold | None:
     match group.known.get(work.key.key_digest):
         case None:
             return None
-        case StepResult() as first if isinstance(work, Begin) and first.fingerprint == work.key.fingerprint:
+        case StepResult() as first if not isinstance(work, PlaceHold) and first.fingerprint == work.key.fingerprint:
             return replace(first, replayed=True)
         case PlacedHold() as placed if isinstance(work, PlaceHold) and placed.fingerprint == work.key.fingerprint:
             return replace(placed, hold=None)
@@ -293,6 +303,7 @@ def _first(item: _Item, work: Keyed, group: _Group) -> StepResult | PlacedHold:
         result = deciding.place_hold(work, item.wanted, group.book, group.writing)
     else:
         assert item.transaction is not None
-        result = deciding.begin(work, item.transaction, item.wanted, group.book, group.writing)
+        against = (item.transaction, item.wanted, group.book, group.writing)
+        result = deciding.begin(work, *against) if isinstance(work, Begin) else deciding.receive(work, *against)
     group.known[work.key.key_digest] = result
     return result

@@ -33,6 +33,9 @@ _FIRST_OUTCOME = text("""
     FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
     WHERE t.transaction_id = :transaction_id AND s.step = :step
 """)
+_OUTCOME = text("""
+    SELECT outcome FROM ledger.transaction_steps WHERE transaction_id = :transaction_id AND step = :step
+""")
 _TIMELINE = text("""
     SELECT type, step, detail, effective_at, created_at FROM ledger.transaction_events
     WHERE transaction_id = :id ORDER BY created_at, event_id
@@ -141,6 +144,13 @@ async def find_first_outcome(connection: AsyncConnection, transaction_id: Transa
     if row is None:
         raise LedgerRejected(f"{transaction_id} is not recorded with {step} as its first step")
     return outcome_of(row, TransactionStatus(row.status), failure_of(row))
+
+
+async def find_received(connection: AsyncConnection, transaction_id: TransactionId) -> StepDecision | None:
+    """What the receiver's shard has recorded of a transfer, None if nothing yet."""
+    key = {"transaction_id": transaction_id.uuid, "step": Step.RECEIVE_TRANSFER}
+    outcome = (await connection.execute(_OUTCOME, key)).scalar()
+    return None if outcome is None else StepDecision(outcome)
 
 
 def failure_of(row: Any) -> Failure | None:  # noqa: ANN401  -- a row of SQLAlchemy's or of the driver's

@@ -1,10 +1,14 @@
 """What each step does to the ledger, as one table. Pure: no I/O, everything that moves money is on this page.
 
-Bookkeeping (wallets and `due_to` are credit-normal, bank settlement and clearing debit-normal):
+Bookkeeping (wallets and `due_to` are credit-normal, bank settlement, clearing and `due_from` debit-normal):
 
 | step | debit | credit | hold | then |
 |---|---|---|---|---|
 | settle_transfer | source wallet | destination wallet | | succeeded |
+| send_transfer | source wallet | due to | | processing |
+| receive_transfer | due from | destination wallet | | processing |
+| complete_transfer | | | | succeeded |
+| reverse_transfer | due to | source wallet | | failed |
 | capture_hold | source wallet | destination wallet | drawn on | succeeded |
 | record_deposit | | | | processing |
 | credit_deposit | clearing | destination wallet | | processing |
@@ -14,6 +18,9 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement and clearin
 | capture_withdrawal | source wallet | clearing | captured | processing |
 | settle_withdrawal | clearing | bank settlement | | succeeded |
 | release_withdrawal | | | released | failed |
+
+A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
+received on the receiver's shard, where its transaction is not recorded.
 """
 
 from collections.abc import Mapping
@@ -32,6 +39,8 @@ class Role(StrEnum):
     DESTINATION = "destination_wallet"
     CLEARING = "clearing"
     SETTLEMENT = "bank_settlement"
+    DUE_TO = "due_to"
+    DUE_FROM = "due_from"
 
 
 class HoldChange(StrEnum):
@@ -47,12 +56,14 @@ class HoldChange(StrEnum):
 class Rule:
     """One row of the table. A first step decides (funds, frozen, closed); a later one only finishes.
 
-    `after` is a step that must have been posted before; `not_after` one that must not have been.
+    `after` is a step that must have been posted before; `not_after` one that must not have been. A step taken
+    `elsewhere`, on the other shard of a payment, decides too; its payment is not recorded there.
     """
 
     kind: TransactionKind
     then: TransactionStatus
     first: bool = False
+    elsewhere: bool = False
     debit: Role | None = None
     credit: Role | None = None
     hold: HoldChange | None = None
@@ -75,6 +86,21 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
     {
         Step.SETTLE_TRANSFER: Rule(
             kind=_TRANSFER, first=True, debit=Role.SOURCE, credit=Role.DESTINATION, then=_SUCCEEDED
+        ),
+        Step.SEND_TRANSFER: Rule(kind=_TRANSFER, first=True, debit=Role.SOURCE, credit=Role.DUE_TO, then=_PROCESSING),
+        Step.RECEIVE_TRANSFER: Rule(
+            kind=_TRANSFER, elsewhere=True, debit=Role.DUE_FROM, credit=Role.DESTINATION, then=_PROCESSING
+        ),
+        Step.COMPLETE_TRANSFER: Rule(
+            kind=_TRANSFER, after=Step.SEND_TRANSFER, not_after=Step.REVERSE_TRANSFER, then=_SUCCEEDED
+        ),
+        Step.REVERSE_TRANSFER: Rule(
+            kind=_TRANSFER,
+            debit=Role.DUE_TO,
+            credit=Role.SOURCE,
+            after=Step.SEND_TRANSFER,
+            not_after=Step.COMPLETE_TRANSFER,
+            then=_FAILED,
         ),
         Step.CAPTURE_HOLD: Rule(
             kind=_TRANSFER,
@@ -126,3 +152,6 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
 
 FIRST_STEPS: Final = tuple(step for step, rule in RULES.items() if rule.first)
 """A payment is recorded by exactly one of these."""
+
+KEYED_STEPS: Final = (*FIRST_STEPS, *(step for step, rule in RULES.items() if rule.elsewhere))
+"""Steps that are recorded under a key."""

@@ -138,6 +138,18 @@ class LedgerService(Protocol):
         """Record a new payment and take its first step, in one commit. Raises IdempotencyKeyReused.
 
         Used again with the same key, it returns the first outcome under the first transaction's id.
+
+        A transfer to a wallet on another shard takes SEND_TRANSFER in place of SETTLE_TRANSFER: the result's status is
+        PROCESSING, and the transfer goes on with `receive_transfer`.
+        """
+        ...
+
+    async def receive_transfer(self, request: PaymentRequest, failure: Failure | None = None) -> StepResult:
+        """Credit the receiver of a sent transfer on their own shard, once, or record why not; `request` names the
+        recorded transaction. The result's `decision` says which, for ever.
+
+        With `failure` nothing is tried any more: it is recorded as the outcome, unless there is one already. Then
+        COMPLETE_TRANSFER, or REVERSE_TRANSFER with the failure, ends the transfer; neither is taken otherwise.
         """
         ...
 

@@ -57,7 +57,7 @@ CLAIM_KEYS: Final = """
 # After the locks, so that what happens under them is not dated before what happened under them last.
 DATABASE_TIME: Final = "SELECT clock_timestamp() AS now"
 
-# What was recorded under keys that are not ours: each payment has taken exactly one of the first steps.
+# What was recorded under keys that are not ours: each payment has taken exactly one of the steps that have a key.
 RECORDED_UNDER: Final = """
     SELECT encode(k.key_digest, 'hex') AS key_digest, encode(k.fingerprint, 'hex') AS fingerprint, k.transaction_id,
            t.status, t.failure_code, t.failure_detail, s.step, s.outcome, s.refusal_code, s.refusal_detail
@@ -65,7 +65,7 @@ RECORDED_UNDER: Final = """
     JOIN ledger.idempotency_keys k ON k.key_digest = decode(wanted.key_digest, 'hex')
     LEFT JOIN ledger.transactions t ON t.transaction_id = k.transaction_id
     LEFT JOIN ledger.transaction_steps s
-        ON s.transaction_id = k.transaction_id AND s.step = ANY(%(first_steps)s::text[])
+        ON s.transaction_id = k.transaction_id AND s.step = ANY(%(keyed_steps)s::text[])
 """
 
 # The parts of the statement that writes a group. All entries of a posting have to be inserted together, because the

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b, sha256
+from typing import Final
 from uuid import UUID
 
 from domain.contracts.holds import HoldRequest
-from domain.contracts.payments import IdempotencyRecord, PaymentRequest, StepCommand, StepResult
+from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
 from domain.holds import HoldStatus
 from domain.ids import HoldId, WalletId
 from domain.transactions import Step
 from ledger.service import Hold
+
+_PERSON: Final = b"sagapay-step"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,28 @@ class Take:
 
     command: StepCommand
     effective_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Credit the receiver of a transfer that another shard has sent, or record `failure` as the outcome."""
+
+    request: PaymentRequest
+    failure: Failure | None
+    effective_at: datetime
+
+    @property
+    def key(self) -> IdempotencyRecord:
+        """Made of the transaction and the step, so that every attempt, of whatever run, has the same."""
+        request = self.request
+        said = f"{request.transaction_id} {request.amount} {request.source_wallet_id} {request.destination_wallet_id}"
+        digest = blake2b(f"{request.transaction_id} {Step.RECEIVE_TRANSFER}".encode(), digest_size=16, person=_PERSON)
+        return IdempotencyRecord(key_digest=digest.hexdigest(), fingerprint=sha256(said.encode()).hexdigest())
+
+    @property
+    def proposed_id(self) -> UUID:
+        """What the key stands for."""
+        return self.request.transaction_id.uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +101,8 @@ class PlacedHold:
     hold: Hold | None = None
 
 
-Keyed = Begin | PlaceHold
+Keyed = Begin | Receive | PlaceHold
+"""What is recorded under a key, once."""
 
 Work = Keyed | Take | EndHold
 

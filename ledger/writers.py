@@ -21,7 +21,7 @@ from ledger import posting
 from ledger.accounts import SystemAccountsMissing
 from ledger.posting import KeyWastedError
 from ledger.service import Hold
-from ledger.work import Answer, Begin, EndHold, PlacedHold, PlaceHold, Take, Work
+from ledger.work import Answer, Begin, EndHold, PlacedHold, PlaceHold, Receive, Take, Work
 
 ATTEMPTS_ALONE: Final = 3
 """What is refused alone can have met another session that was recording the same at the same moment."""
@@ -42,8 +42,9 @@ class Writers:
     statement.
     """
 
-    def __init__(self, engine: AsyncEngine, *, writers: int, group_size: int, queue_size: int) -> None:
+    def __init__(self, engine: AsyncEngine, *, shards: int, writers: int, group_size: int, queue_size: int) -> None:
         self._engine = engine
+        self._shards = shards
         self._most_writers = writers
         self._group_size = group_size
         self._queue_size = queue_size
@@ -51,7 +52,7 @@ class Writers:
         self._writers: set[asyncio.Task[None]] = set()
 
     @overload
-    async def post(self, work: Begin | Take) -> StepResult: ...
+    async def post(self, work: Begin | Receive | Take) -> StepResult: ...
     @overload
     async def post(self, work: PlaceHold) -> PlacedHold: ...
     @overload
@@ -144,7 +145,7 @@ class Writers:
         try:
             async with pipelined(self._engine) as pipeline:
                 try:
-                    return await posting.post(pipeline, works)
+                    return await posting.post(pipeline, works, self._shards)
                 finally:
                     committing = pipeline.committing
         except LedgerUnavailable as outage:

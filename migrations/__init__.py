@@ -25,7 +25,7 @@ def upgrade(url: str, shard: int = 0, shards: int = 1) -> None:
     """
     with psycopg.connect(url, autocommit=True) as connection:
         _demand(connection, url, shard, shards)
-        _migrate(url, shard)
+        migrate(url, shard)
         connection.execute(_CLAIM, [shard, shards])
         _demand(connection, url, shard, shards)
 
@@ -36,12 +36,13 @@ def upgrade_all(urls: Sequence[str]) -> None:
         upgrade(url, number, len(urls))
 
 
-def _migrate(url: str, shard: int) -> None:
+def migrate(url: str, shard: int, revision: str = "head") -> None:
+    """Bring the schema to a revision, whatever shard the database was made as."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("version_path_separator", "os")
     config.attributes.update(url=url, shard=shard)
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _demand(connection: psycopg.Connection, url: str, shard: int, shards: int) -> None:

@@ -1,12 +1,14 @@
 """What operators read at the top of a payment in the Temporal UI: Markdown, no personal data."""
 
 from datetime import timedelta
+from typing import Final
 
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from domain.contracts.batches import BatchRequest
     from domain.contracts.payments import Attention, PaymentRequest, StepResult
+    from domain.transactions import TransactionKind
 
 
 def parked_details(request: PaymentRequest, first: StepResult, attention: Attention | None) -> str:
@@ -26,9 +28,15 @@ def parked_details(request: PaymentRequest, first: StepResult, attention: Attent
 > {attention.detail}
 
 It tries again by itself every {request.plan.slow_retry_seconds:.0f} s. To try now, send the update `retry`; to end it
-unpaid, send the update `cancel`: the bank is asked first, and the payment ends only if the bank never got it. Both take
+unpaid, send the update `cancel`: {_WHEN_CANCELLED[request.kind is TransactionKind.TRANSFER]}. Both take
 `{{"by": "your name", "reason": "why"}}`. More in docs/operations/stuck-payments.md.
 """
+
+
+_WHEN_CANCELLED: Final = {
+    False: "the bank is asked first, and the payment ends only if the bank never got it",
+    True: "the sender gets the money back once the receiver's shard has recorded that it does not take it",
+}
 
 
 def batch_details(request: BatchRequest, attention: Attention | None, slow_retry: timedelta) -> str:

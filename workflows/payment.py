@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         Failure,
         PaymentRequest,
         PaymentResult,
+        ReceiveCommand,
         StepCommand,
         StepResult,
     )
@@ -32,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
         RETRY_UPDATE,
         OperatorCommand,
     )
+    from domain.errors import DecisionCode
     from domain.transactions import Step, TransactionStatus
     from workflows import attributes
     from workflows.details import parked_details
@@ -51,6 +53,7 @@ _LEDGER_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
 )
 _ATTEMPT: Final = timedelta(seconds=15)
+_CANCELLED: Final = Failure(code=DecisionCode.CANCELLED, detail="Cancelled before the receiver's shard had it.")
 
 
 def cause_of(error: FailureError) -> BaseException:
@@ -137,6 +140,31 @@ class Payment:
             workflow.set_current_details(parked_details(self.request, result, self.attention))
         return result
 
+    async def receive(self) -> StepResult:
+        """Have the receiver's shard record an outcome; parks where it does not answer.
+
+        A cancelled transfer offers it a refusal, and takes what was recorded first.
+        """
+        assert self.first is not None
+        recorded = replace(self.request, transaction_id=self.first.transaction_id, idempotency=None, carried_over=None)
+        patience = timedelta(seconds=self.request.plan.quick_retry_seconds)
+        while True:
+            failure = _CANCELLED if self.cancel_requested else None
+            command = ReceiveCommand(request=recorded, failure=failure)
+            try:
+                received = await self._ledger(
+                    Step.RECEIVE_TRANSFER, command, patience=patience, until_cancelled=failure is None
+                )
+            except (FailureError, asyncio.CancelledError) as error:
+                if failure is None and self.cancel_requested:
+                    continue  # What it was asked meanwhile it answers again.
+                if not isinstance(error, FailureError):
+                    raise
+                await self.park(Step.RECEIVE_TRANSFER, error)
+            else:
+                await self.unpark(received.status)
+                return received
+
     async def step(self, step: Step, failure: Failure | None = None) -> StepResult:
         """Take a later step; parks where it cannot be taken."""
         assert self.first is not None
@@ -150,7 +178,15 @@ class Payment:
                 await self.unpark(result.status)
                 return result
 
-    async def _ledger(self, step: Step, argument: PaymentRequest | StepCommand) -> StepResult:
+    async def _ledger(
+        self,
+        step: Step,
+        argument: PaymentRequest | StepCommand | ReceiveCommand,
+        *,
+        patience: timedelta | None = None,
+        until_cancelled: bool = False,
+    ) -> StepResult:
+        """A step's outcome: quickly, or as a regular activity for as long as `patience` lasts, by default for ever."""
         try:
             quick: StepResult = await workflow.execute_local_activity(
                 step.value,
@@ -166,15 +202,20 @@ class Payment:
                 raise
         else:
             return quick
-        patient: StepResult = await workflow.execute_activity(
+        patient: workflow.ActivityHandle[StepResult] = workflow.start_activity(
             step.value,
             argument,
             result_type=StepResult,
+            schedule_to_close_timeout=patience,
             start_to_close_timeout=_ATTEMPT,
             retry_policy=_LEDGER_RETRIES,
             summary=f"{step.value}, the quick way did not go through",
         )
-        return patient
+        if until_cancelled:
+            await workflow.wait_condition(lambda: patient.done() or self.cancel_requested)
+            if not patient.done():
+                patient.cancel()
+        return await patient
 
     # -- parking ---------------------------------------------------------------------------------
 

@@ -133,6 +133,17 @@ class StepCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiveCommand:
+    """Credit the receiver of a recorded transfer on their own shard; `request` names the recorded transaction.
+
+    With `failure` it is not tried any more: that is recorded as the outcome, unless there is one already.
+    """
+
+    request: PaymentRequest
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionNote:
     """Raise attention for a transaction, or clear it (None)."""
 

@@ -9,7 +9,7 @@
 | 5 | one payment, batch or hold per key, one key for each | payments |
 | 6 | one outcome per step, steps in order, their postings, timelines; failures moved nothing | payments, postings |
 | 6 | batches are whole and say what their transactions say | batches |
-| 7 | with one shard nothing is owed between shards | balances |
+| 7 | what shards owe each other; with a single one, nothing | balances, between |
 | 8 | clearing, settlement, the banks' statements | banks |
 | 9 | a status follows from the steps, and was written with the last one | payments |
 | 10 | every event is in the outbox | outbox, client_holds |
@@ -20,6 +20,16 @@
 from ledger.invariants.banks import BankBalance, ReadBanks
 from ledger.invariants.invariant import Finding, Violation
 from ledger.invariants.snapshot import Progress
-from ledger.invariants.verify import INVARIANTS, verify
+from ledger.invariants.verify import INVARIANTS, Report, verify, verify_shards
 
-__all__ = ["INVARIANTS", "BankBalance", "Finding", "Progress", "ReadBanks", "Violation", "verify"]
+__all__ = [
+    "INVARIANTS",
+    "BankBalance",
+    "Finding",
+    "Progress",
+    "ReadBanks",
+    "Report",
+    "Violation",
+    "verify",
+    "verify_shards",
+]

@@ -101,13 +101,16 @@ SHARD_SUM: Final = NothingIn(
     """,
 )
 
-NOTHING_DUE: Final = NothingIn(
+DUES: Final = NothingIn(
     number=7,
-    name="between shards",
-    sentence="What shard A owes B is never less than what B says is due from A; one shard owes nobody.",
+    name="dues",
+    sentence="What is due to or from another shard names one that there is, and is never below zero.",
     rows=Rows.ACCOUNTS,
     query="""
-        SELECT code AS subject, format('balance %s with a single shard', balance) AS detail FROM ledger.accounts
-        WHERE account_id > :low AND account_id <= :high AND kind IN ('due_to', 'due_from') AND balance <> 0
+        SELECT code AS subject, format('balance %s, on shard %s of %s', balance, number, count) AS detail
+        FROM ledger.accounts a LEFT JOIN ledger.shard ON true
+        WHERE account_id > :low AND account_id <= :high AND kind IN ('due_to', 'due_from')
+        AND (balance < 0 OR number IS NULL OR split_part(code, ':', 2)::int NOT BETWEEN 0 AND count - 1
+             OR split_part(code, ':', 2)::int = number)
     """,
 )

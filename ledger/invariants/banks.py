@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from ledger.invariants.invariant import VIOLATIONS_SHOWN, Finding, NothingIn, Pass, Violation
-from ledger.invariants.snapshot import RULES_TABLE, Rows, Snapshot
+from ledger.invariants.snapshot import RULES_TABLE, Found, Rows, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,22 +94,34 @@ class Statements:
     rows: Rows = Rows.BANKS
 
     async def check(self, snapshot: Snapshot) -> Finding:
-        """Compare every bank and currency that either side has. Equality is exact where nothing is in flight."""
+        """Compare with the one shard that there is."""
+        return self.compare(await self.read(snapshot))
+
+    async def read(self, snapshot: Snapshot) -> Sequence[Found]:
+        """What a shard's own accounts and payments say, by bank and currency."""
+        return () if self.asked_at is None else await snapshot.ask(_OURS, {"asked_at": self.asked_at})
+
+    def compare(self, ours: Sequence[Found]) -> Finding:
+        """Compare every bank and currency that either side has; `ours` are the rows of all shards.
+
+        Equality is exact where nothing is in flight.
+        """
         if self.asked_at is None:
             return self._finding(0, [], "no bank was asked")
         said = {(balance.bank, balance.currency): balance.minor_units for balance in self.balances}
-        ours = {(str(r.bank), str(r.currency)): r for r in await snapshot.ask(_OURS, {"asked_at": self.asked_at})}
+        places = sorted(said.keys() | {(str(row.bank), str(row.currency)) for row in ours})
         wrong, in_flight = [], 0
-        for place in sorted(said.keys() | ours.keys()):
-            row = ours.get(place)
-            balance, least, most = (int(row.balance), int(row.least_more), int(row.most_more)) if row else (0, 0, 0)
-            in_flight += int(row.in_flight) if row else 0
+        for place in places:
+            rows = [row for row in ours if (row.bank, row.currency) == place]
+            balance = sum(int(row.balance) for row in rows)
+            least, most = sum(int(row.least_more) for row in rows), sum(int(row.most_more) for row in rows)
+            in_flight += sum(int(row.in_flight) for row in rows)
             theirs = said.get(place, 0)
             if not balance + least <= theirs <= balance + most:
                 told = f"the bank says {theirs}" if place in said else "the bank gave no balance"
                 wrong.append(Violation(" ".join(place), f"{told}, our settlement accounts {balance}"))
         note = f"{in_flight} payments in flight may be on one side only" if in_flight else ""
-        return self._finding(len(said.keys() | ours.keys()), wrong, note)
+        return self._finding(len(places), wrong, note)
 
     def _finding(self, checked: int, wrong: list[Violation], note: str) -> Finding:
         return Finding(

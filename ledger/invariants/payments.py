@@ -16,7 +16,7 @@ KEYS: Final = NothingIn(
     sentence="One key stands for one recorded payment, batch or hold, none has two; no two payments share a workflow.",
     rows=Rows.KEYS,
     goes=Pass.WHOLE,
-    query="""
+    query=f"""
         SELECT coalesce(max(t.prefix), 'txn_') || replace(transaction_id::text, '-', '') AS subject,
                CASE WHEN count(t.prefix) = 0 THEN 'has a key but is not recorded'
                     ELSE format('has %s keys', count(k.key_digest)) END AS detail
@@ -24,6 +24,8 @@ KEYS: Final = NothingIn(
             SELECT transaction_id, 'txn_' AS prefix FROM ledger.transactions
             UNION ALL SELECT batch_id, 'tb_' FROM ledger.transfer_batches
             UNION ALL SELECT hold_id, 'hld_' FROM ledger.holds WHERE client_id IS NOT NULL
+            UNION ALL SELECT transaction_id, 'txn_' FROM ledger.transaction_steps s
+                      JOIN {RULES_TABLE} ON rule.step = s.step AND rule.elsewhere
         ) t USING (transaction_id)
         GROUP BY transaction_id HAVING count(k.key_digest) <> 1 OR count(t.prefix) = 0
         UNION ALL
@@ -48,9 +50,10 @@ STEPS_IN_ORDER: Final = NothingIn(
         FROM (SELECT *, count(*) OVER (PARTITION BY transaction_id, step) AS outcomes FROM steps) s
         LEFT JOIN ledger.transactions t USING (transaction_id)
         LEFT JOIN {RULES_TABLE} ON rule.step = s.step
-        WHERE s.outcomes <> 1 OR rule.kind IS NULL OR t.kind IS DISTINCT FROM rule.kind
+        WHERE s.outcomes <> 1 OR rule.kind IS NULL
+           OR t.kind IS DISTINCT FROM CASE WHEN NOT rule.elsewhere THEN rule.kind END
            OR (rule.hold = 'draw' AND t.hold_id IS NULL)
-           OR (s.outcome = 'refused' AND NOT rule.first)
+           OR (s.outcome = 'refused' AND NOT (rule.first OR rule.elsewhere))
            OR (rule.prior IS NOT NULL AND NOT EXISTS (
                SELECT FROM steps o
                WHERE o.transaction_id = s.transaction_id AND o.step = rule.prior AND o.outcome = 'posted'))

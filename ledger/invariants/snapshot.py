@@ -161,6 +161,7 @@ _RULES_JSON: Final = json.dumps(
             "step": step,
             "kind": rule.kind,
             "first": rule.first,
+            "elsewhere": rule.elsewhere,
             "debit": rule.debit,
             "credit": rule.credit,
             "hold": rule.hold,
@@ -172,8 +173,8 @@ _RULES_JSON: Final = json.dumps(
     ]
 )
 RULES_TABLE: Final = (
-    "jsonb_to_recordset(CAST(:rules AS jsonb)) AS rule (step text, kind text, first boolean, debit text, credit text, "
-    "hold text, prior text, excluded text, result text)"
+    "jsonb_to_recordset(CAST(:rules AS jsonb)) AS rule (step text, kind text, first boolean, elsewhere boolean, "
+    "debit text, credit text, hold text, prior text, excluded text, result text)"
 )
 """ledger/rules.py as a table `rule` for a FROM clause."""
 

@@ -161,7 +161,8 @@ async def test_a_refusal_moves_nothing_and_is_told(client: Client, records: Reco
     assert await ledger.entries(wallet, before_version=None, limit=10) == []
 
 
-FIRST_STEPS = {rule.kind: step for step, rule in RULES.items() if rule.first and step is not Step.CAPTURE_HOLD}
+IN_PLACE_OF_SETTLING = (Step.SEND_TRANSFER, Step.CAPTURE_HOLD)
+FIRST_STEPS = {rule.kind: step for step, rule in RULES.items() if rule.first and step not in IN_PLACE_OF_SETTLING}
 LATER_STEPS = [step for step, rule in RULES.items() if not rule.first]
 SEQUENCES: dict[TransactionKind, list[list[Step]]] = {
     TransactionKind.TRANSFER: [[]],

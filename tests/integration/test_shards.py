@@ -70,9 +70,9 @@ def test_databases_are_not_used_as_other_shards_than_they_were_made_as(pair: lis
 
 
 def test_books_from_before_there_were_shards_are_those_of_the_only_one(databases: Databases) -> None:
-    with databases.copy() as old:
+    with databases.blank() as old:
+        migrations.migrate(old.url("sagapay_owner"), 0, "0001")
         with old.connect() as connection:
-            connection.execute("DROP TABLE ledger.shard; UPDATE schema_version SET version_num = '0001'")
             connection.execute("INSERT INTO ledger.accounts (account_id, kind, code, currency) "
                                "VALUES (gen_random_uuid(), 'fees', 'fees', 'USD')")  # fmt: skip
         with pytest.raises(SettingsInvalid, match="was made as shard 0 of 1, and the settings say that it is shard 0"):

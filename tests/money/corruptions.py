@@ -108,7 +108,7 @@ _MONEY: Final = (
         """INSERT INTO ledger.accounts (account_id, kind, code, currency, balance) VALUES
         (gen_random_uuid(), 'due_to', 'due_to:1:USD:0', 'USD', 1),
         (gen_random_uuid(), 'due_from', 'due_from:1:USD:0', 'USD', 1)""",
-        "between shards",
+        "dues",
         "balances",
     ),
     _breaking(

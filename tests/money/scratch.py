@@ -1,7 +1,7 @@
 """Ledger databases of a test's own on the session's PostgreSQL: copied from a migrated template in an instant."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -69,12 +69,18 @@ class Databases:
         with ExitStack() as stack:
             yield [stack.enter_context(self.copy(self.empty(number, count))) for number in range(count)]
 
-    @contextmanager
-    def copy(self, original: Database | None = None) -> Iterator[Database]:
+    def copy(self, original: Database | None = None) -> AbstractContextManager[Database]:
         """A copy of `original`, by default of the empty one, for as long as the block takes."""
-        source = original or self.empty()
+        return self._created((original or self.empty()).name)
+
+    def blank(self) -> AbstractContextManager[Database]:
+        """A database without any table of ours."""
+        return self._created("template1")
+
+    @contextmanager
+    def _created(self, template: str) -> Iterator[Database]:
         made = Database(f"ledger_{next(_numbers)}", self.place)
-        self._as_superuser(f"CREATE DATABASE {made.name} TEMPLATE {source.name} OWNER sagapay_owner")
+        self._as_superuser(f"CREATE DATABASE {made.name} TEMPLATE {template} OWNER sagapay_owner")
         try:
             yield made
         finally:

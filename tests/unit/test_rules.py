@@ -13,8 +13,15 @@ Path = tuple[Step, ...]
 
 
 def _next_steps(path: Path) -> list[Step]:
-    """Which steps the table allows after those of `path`, as the writer reads it."""
+    """Which steps the table allows after those of `path`, as the writer reads it.
+
+    The receiver's shard decides between the ends of a transfer that was sent: nothing else comes before its decision.
+    """
     last = RULES[path[-1]]
+    if path == (Step.SEND_TRANSFER,):
+        return [Step.RECEIVE_TRANSFER, Step.REVERSE_TRANSFER]
+    if path == (Step.SEND_TRANSFER, Step.RECEIVE_TRANSFER):
+        return [Step.COMPLETE_TRANSFER]
     return [
         step
         for step, rule in RULES.items()
@@ -37,6 +44,7 @@ def _whole_paths(path: Path) -> Iterator[Path]:
 
 FIRST = [step for step, rule in RULES.items() if rule.first]
 PATHS = [path for step in FIRST for path in _whole_paths((step,))]
+BETWEEN_SHARDS = Counter({Role.DUE_TO: -1, Role.DUE_FROM: 1})
 
 
 def _moved(path: Path) -> Counter[Role]:
@@ -50,13 +58,13 @@ def _moved(path: Path) -> Counter[Role]:
     return Counter({role: amount for role, amount in moved.items() if amount})
 
 
-def test_every_step_has_a_rule_and_every_kind_begins_in_one_way_but_transfers_which_also_capture() -> None:
+def test_every_step_has_a_rule_and_every_kind_begins_in_its_ways() -> None:
     assert set(RULES) == set(Step)
     begins = {kind: [step for step in FIRST if RULES[step].kind is kind] for kind in TransactionKind}
     assert begins == {
         TransactionKind.DEPOSIT: [Step.RECORD_DEPOSIT],
         TransactionKind.WITHDRAWAL: [Step.HOLD_WITHDRAWAL],
-        TransactionKind.TRANSFER: [Step.SETTLE_TRANSFER, Step.CAPTURE_HOLD],
+        TransactionKind.TRANSFER: [Step.SETTLE_TRANSFER, Step.SEND_TRANSFER, Step.CAPTURE_HOLD],
     }
 
 
@@ -64,6 +72,8 @@ def test_the_paths_are_those_of_the_design() -> None:
     assert set(PATHS) == {
         (Step.SETTLE_TRANSFER,),
         (Step.CAPTURE_HOLD,),
+        (Step.SEND_TRANSFER, Step.RECEIVE_TRANSFER, Step.COMPLETE_TRANSFER),
+        (Step.SEND_TRANSFER, Step.REVERSE_TRANSFER),
         (Step.RECORD_DEPOSIT, Step.CREDIT_DEPOSIT, Step.SETTLE_DEPOSIT),
         (Step.RECORD_DEPOSIT, Step.FAIL_DEPOSIT),
         (Step.HOLD_WITHDRAWAL, Step.CAPTURE_WITHDRAWAL, Step.SETTLE_WITHDRAWAL),
@@ -90,7 +100,8 @@ def test_money_ends_where_it_was_sent_or_stays(path: Path) -> None:
             TransactionKind.DEPOSIT: {Role.SETTLEMENT: 1, Role.DESTINATION: -1},
             TransactionKind.WITHDRAWAL: {Role.SOURCE: 1, Role.SETTLEMENT: -1},
         }[rule.kind]
-    assert _moved(path) == Counter(expected)
+    across = BETWEEN_SHARDS if Step.RECEIVE_TRANSFER in path else {}
+    assert _moved(path) == {**expected, **across}
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -111,7 +122,7 @@ def test_a_posting_has_two_sides_and_they_differ(step: Step) -> None:
 @pytest.mark.parametrize("step", Step)
 def test_excluding_is_mutual_and_order_stays_within_a_kind(step: Step) -> None:
     rule = RULES[step]
-    assert rule.first is (rule.after is None)
+    assert (rule.first or rule.elsewhere) is (rule.after is None)
     if rule.after is not None:
         assert RULES[rule.after].kind is rule.kind
     if rule.not_after is not None:
