@@ -59,6 +59,14 @@ def verify(
 
 
 @app.command(rich_help_panel="Operators")
+def shards() -> None:
+    """Show the ledger's databases and what they owe each other; exit 1 if one does not answer."""
+    from commands.shards import show_shards
+
+    raise typer.Exit(0 if asyncio.run(show_shards(_joined(), _console)) else 1)
+
+
+@app.command(rich_help_panel="Operators")
 def prepare() -> None:
     """Migrate the databases, make partitions, register search attributes, make the development client."""
     from commands.prepare import prepare as make_ready

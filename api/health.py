@@ -17,6 +17,7 @@ from infra.telemetry import METRICS_CONTENT_TYPE, render_metrics
 
 CHECK_SECONDS: Final = 2.0
 _OK: Final = DependencyState(status="ok")
+_DOWN: Final = "down"
 _REQUIRED: Final = ("ledger", "temporal")
 _NO_SUCH_PAYMENT: Final = "readyz"
 
@@ -51,9 +52,9 @@ async def livez() -> Response:
     summary="Can it accept payments?",
 )
 async def readyz(backends: Reach) -> Response:
-    """503 without the ledger or Temporal. Without Redis it is degraded; a bank is told of, no more."""
+    """503 without the ledger or Temporal. Without Redis or some of the shards it is degraded; a bank is told of."""
     checks = await _checks(backends)
-    down = [name for name in _REQUIRED if checks[name].status != _OK.status]
+    down = [name for name in _REQUIRED if checks[name].status == _DOWN]
     if down:
         problem = problem_of(Unavailable(f"Not ready: {', '.join(down)} does not answer."))
         return problem_response(problem.model_copy(update={"checks": checks}))
@@ -79,7 +80,7 @@ async def metrics() -> Response:
 
 async def _checks(backends: Backends) -> dict[str, DependencyState]:
     questions: dict[str, Awaitable[object]] = {
-        "ledger": backends.ledger.ping(),
+        "ledger": _ask_shards(backends),
         "temporal": backends.temporal.ping(),
         "redis": backends.cache.ping(),
         **{f"bank:{name}": bank.look_up(_NO_SUCH_PAYMENT) for name, bank in backends.banks.items()},
@@ -88,14 +89,23 @@ async def _checks(backends: Backends) -> dict[str, DependencyState]:
     checks = dict(zip(questions, answers, strict=True))
     if backends.temporal.wants_worker:
         eager = backends.temporal.starts_eagerly
-        checks["transfer_worker"] = _OK if eager else DependencyState(status="down", detail="not polling")
+        checks["transfer_worker"] = _OK if eager else DependencyState(status=_DOWN, detail="not polling")
     return checks
 
 
 async def _ask(question: Awaitable[object]) -> DependencyState:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await question
+            answered = await question
     except (SagapayError, RedisError, OSError, TimeoutError) as error:
-        return DependencyState(status="down", detail=str(error) or type(error).__name__)
-    return _OK
+        return DependencyState(status=_DOWN, detail=str(error) or type(error).__name__)
+    return answered if isinstance(answered, DependencyState) else _OK
+
+
+async def _ask_shards(backends: Backends) -> DependencyState:
+    """One shard that is down takes no wallet of the others out of service."""
+    silent = await backends.ledger.ping()
+    if not silent:
+        return _OK
+    detail = f"without shard {', '.join(map(str, silent))}: wallets there answer 503"
+    return DependencyState(status="degraded", detail=detail)

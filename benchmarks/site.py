@@ -37,7 +37,7 @@ QUIET_SECONDS: Final = 30.0
 # What consumers have not confirmed yet is work left over from the trial before.
 _LEFT_OVER: Final = """
     SELECT count(*) FROM ledger.outbox o JOIN ledger.consumer_positions c USING (topic, lane)
-    WHERE (o.xid, o.id) > (c.xid, c.id)
+    WHERE c.shard = 0 AND (o.xid, o.id) > (c.xid, c.id)
 """
 
 

@@ -9,6 +9,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 
 import migrations
+from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
 from infra.settings import Settings
 from infra.temporal import connect
@@ -28,6 +29,8 @@ async def prepare(settings: Settings) -> None:
     Raises SettingsInvalid where the databases were made for another number of shards, LedgerUnavailable,
     WorkflowsUnavailable.
     """
+    if len(settings.migration_urls) != len(settings.shard_urls):
+        raise SettingsInvalid("SAGAPAY_MIGRATION_URLS wants the databases of SAGAPAY_SHARD_URLS, as their owner")
     await asyncio.to_thread(migrations.upgrade_all, settings.migration_urls)
     ledger = LocalLedger(settings)
     try:

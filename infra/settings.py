@@ -68,12 +68,18 @@ class Settings(BaseSettings):
 
     # -- servers ---------------------------------------------------------------------------------
     shard_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
-        default=("postgresql://sagapay_app@127.0.0.1:15432/sagapay",),
+        default=(
+            "postgresql://sagapay_app@127.0.0.1:15432/sagapay",
+            "postgresql://sagapay_app@127.0.0.1:15432/sagapay_1",
+        ),
         description="The ledger's databases as the application's role, one per shard, comma-separated; "
         "the directory lives on the first. Their number and order are for ever.",
     )
     migration_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
-        default=("postgresql://sagapay_owner@127.0.0.1:15432/sagapay",),
+        default=(
+            "postgresql://sagapay_owner@127.0.0.1:15432/sagapay",
+            "postgresql://sagapay_owner@127.0.0.1:15432/sagapay_1",
+        ),
         description="The same databases as the role that owns the tables; only migrations use it.",
     )
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:16379/0", description="The cache.")
@@ -184,7 +190,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _two_roles_a_shard(self) -> Self:
         ours, owners = len(self.shard_urls), len(self.migration_urls)
-        if ours != owners or not 0 < ours <= MOST_SHARDS:
+        # Roles that migrate nothing are not told the owner's password.
+        told = "migration_urls" in self.model_fields_set or "shard_urls" not in self.model_fields_set
+        if (told and ours != owners) or not 0 < ours <= MOST_SHARDS:
             raise ValueError(
                 f"SAGAPAY_SHARD_URLS names {ours} databases and SAGAPAY_MIGRATION_URLS {owners}: both want the same "
                 f"databases in the same order, one per shard, 1 to {MOST_SHARDS}"

@@ -32,7 +32,7 @@ from ledger.batch_records import (
     outcome_of,
     payment_of,
 )
-from ledger.shards import Shards
+from ledger.shards import Shard, Shards
 from ledger.work import Begin
 
 _PAGE: Final = 100
@@ -180,19 +180,12 @@ class Batches:
         async with reading(self._shards.of(batch_id).engine) as connection:
             return [item_of(row) for row in await connection.execute(_ITEMS, wanted)]
 
-    async def open_batches(self, *, older_than_seconds: float) -> AsyncIterator[Batch]:
-        """Every batch that is not final and older than that, read in pages, oldest first on each shard."""
-        for shard in self._shards.all:
-            after = _BEFORE_ALL
-            while True:
-                wanted = {"seconds": older_than_seconds, "after": after, "limit": _PAGE}
-                async with reading(shard.engine) as connection:
-                    page = [batch_of(row) for row in await connection.execute(_OPEN, wanted)]
-                for found in page:
-                    yield found
-                if len(page) < _PAGE:
-                    break
-                after = page[-1].batch_id.uuid
+    def open_batches(self, *, older_than_seconds: float) -> AsyncIterator[Batch]:
+        """Every batch that is not final and older than that, read in pages, oldest first on each shard.
+
+        A shard that does not answer is left out, unless none does.
+        """
+        return self._shards.gathered(lambda shard: _open_on(shard, older_than_seconds))
 
     async def pending(self, batch_id: BatchId, *, first: int, end: int) -> Sequence[tuple[int, PaymentRequest]]:
         """What is yet to be begun of the items from `first` up to, but not with, `end`: index and payment."""
@@ -309,3 +302,16 @@ async def _add(connection: AsyncConnection, new: NewBatch) -> None:
     ]
     await connection.execute(_ADD_BATCH, parameters)
     await connection.execute(_ADD_ITEMS, {"batch_id": new.batch_id.uuid, "items": orjson.dumps(rows).decode()})
+
+
+async def _open_on(shard: Shard, older_than_seconds: float) -> AsyncIterator[Batch]:
+    after = _BEFORE_ALL
+    while True:
+        wanted = {"seconds": older_than_seconds, "after": after, "limit": _PAGE}
+        async with reading(shard.engine) as connection:
+            page = [batch_of(row) for row in await connection.execute(_OPEN, wanted)]
+        for found in page:
+            yield found
+        if len(page) < _PAGE:
+            break
+        after = page[-1].batch_id.uuid

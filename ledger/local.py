@@ -12,7 +12,7 @@ from sqlalchemy import text
 from domain.clock import Clock, SystemClock
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
-from domain.errors import LedgerRejected, NotFound
+from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
 from domain.holds import HoldStatus
 from domain.ids import BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step, StepDecision
@@ -190,18 +190,9 @@ class LocalLedger:
         async with reading(self.shards.of(transaction_id).engine) as connection:
             return await queries.find_timeline(connection, transaction_id)
 
-    async def open_transactions(self, *, older_than_seconds: float) -> AsyncIterator[Transaction]:
+    def open_transactions(self, *, older_than_seconds: float) -> AsyncIterator[Transaction]:
         """See LedgerService."""
-        for shard in self.shards.all:
-            after = _BEFORE_ALL
-            while True:
-                async with reading(shard.engine) as connection:
-                    page = await queries.find_open(connection, older_than_seconds, after, _PAGE)
-                for found in page:
-                    yield found
-                if len(page) < _PAGE:
-                    break
-                after = page[-1].transaction_id.uuid
+        return self.shards.gathered(lambda shard: _open_on(shard, older_than_seconds))
 
     async def open_wallet(self, wallet_id: WalletId, user_id: UserId, client_id: ClientId, currency: str) -> None:
         """See LedgerService."""
@@ -240,17 +231,27 @@ class LocalLedger:
                 made += (await connection.execute(text("SELECT ledger.ensure_partitions()"))).scalar_one()
         return made
 
-    async def ping(self) -> None:
+    async def ping(self) -> Sequence[int]:
         """See LedgerService."""
-
-        async def ask(number: int) -> None:
-            async with reading(self.shards.all[number].engine) as connection:
-                await connection.execute(text("SELECT 1"))
-
-        await asyncio.gather(*(ask(shard.number) for shard in self.shards.all))
+        silent = await self.shards.silent()
+        if len(silent) == len(self.shards.all):
+            raise LedgerUnavailable("None of the ledger's databases answers.")
+        return silent
 
     async def aclose(self) -> None:
         """See LedgerService."""
         for writers in self._writers:
             await writers.aclose()
         await self.shards.aclose()
+
+
+async def _open_on(shard: Shard, older_than_seconds: float) -> AsyncIterator[Transaction]:
+    after = _BEFORE_ALL
+    while True:
+        async with reading(shard.engine) as connection:
+            page = await queries.find_open(connection, older_than_seconds, after, _PAGE)
+        for found in page:
+            yield found
+        if len(page) < _PAGE:
+            break
+        after = page[-1].transaction_id.uuid

@@ -201,7 +201,10 @@ class LedgerService(Protocol):
         ...
 
     def open_transactions(self, *, older_than_seconds: float) -> AsyncIterator[Transaction]:
-        """Every transaction that is not final and older than that, read in pages, oldest first on each shard."""
+        """Every transaction that is not final and older than that, read in pages, oldest first on each shard.
+
+        A shard that does not answer is left out, unless none does.
+        """
         ...
 
     async def open_wallet(self, wallet_id: WalletId, user_id: UserId, client_id: ClientId, currency: str) -> None:
@@ -220,8 +223,8 @@ class LedgerService(Protocol):
         """A wallet's statement, newest first, from below `before_version`."""
         ...
 
-    async def ping(self) -> None:
-        """Ask every shard whether it is there."""
+    async def ping(self) -> Sequence[int]:
+        """Ask every shard whether it is there: the numbers of those that do not answer, if any does."""
         ...
 
     async def aclose(self) -> None:

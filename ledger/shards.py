@@ -1,14 +1,23 @@
 """Shards: which ledger database a bucket lives on, and one engine for each."""
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
+import structlog
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from domain.errors import SettingsInvalid
+from domain.errors import LedgerUnavailable, SettingsInvalid
 from domain.ids import BUCKETS, PrefixedId
-from infra.database import ask_first, make_engine
+from infra.database import ask_first, make_engine, reading
 from infra.settings import Settings
+
+PING_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,36 @@ class Shards:
     def number_of(self, owned: PrefixedId) -> int:
         """The number of the shard that an id lives on."""
         return shard_of(owned.bucket, len(self.all))
+
+    async def gathered(self, ask: Callable[[Shard], AsyncIterator[T]]) -> AsyncIterator[T]:
+        """What each shard has to say, one after the other. One that does not answer is left out, unless none does.
+
+        Raises LedgerUnavailable.
+        """
+        silent: list[LedgerUnavailable] = []
+        for shard in self.all:
+            try:
+                async for found in ask(shard):
+                    yield found
+            except LedgerUnavailable as outage:
+                _log.warning("shard left out", shard=shard.number, reason=outage.detail)
+                silent.append(outage)
+        if len(silent) == len(self.all):
+            raise silent[0]
+
+    async def silent(self) -> list[int]:
+        """Which shards do not answer within a second."""
+
+        async def answers(shard: Shard) -> bool:
+            try:
+                async with asyncio.timeout(PING_SECONDS), reading(shard.engine) as connection:
+                    await connection.execute(text("SELECT 1"))
+            except (LedgerUnavailable, TimeoutError):
+                return False
+            return True
+
+        answered = await asyncio.gather(*map(answers, self.all))
+        return [shard.number for shard, there in zip(self.all, answered, strict=True) if not there]
 
     async def aclose(self) -> None:
         """Close all connections."""

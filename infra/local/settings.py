@@ -16,7 +16,7 @@ class LocalSettings(BaseSettings):
 
     postgres_port: int = Field(default=15432, ge=1, le=65535, description="Port of the embedded PostgreSQL.")
     shards: int = Field(
-        default=1,
+        default=2,
         ge=1,
         le=MOST_SHARDS,
         description="Databases of the ledger in the embedded PostgreSQL; cannot be changed once there is data.",

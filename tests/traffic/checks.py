@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import closing
 from io import StringIO
+from typing import Any
 
 import orjson
 import psycopg
@@ -15,18 +16,14 @@ from tests.traffic.traffic import Traffic
 
 PAGE = 200
 
-# Streams in which something waits for the relay or for a consumer that reads their topic.
-_UNCONFIRMED = """
-    SELECT o.topic, o.lane, count(*) FILTER (WHERE r.topic IS NULL OR (o.xid, o.id) > (r.xid, r.id)) AS unpublished,
-           count(*) FILTER (WHERE (o.xid, o.id) > (c.xid, c.id)) AS unconfirmed
-    FROM ledger.outbox o
-    LEFT JOIN ledger.relay_positions r USING (topic, lane)
-    LEFT JOIN ledger.consumer_positions c USING (topic, lane)
-    GROUP BY o.topic, o.lane
-    HAVING bool_or(r.topic IS NULL OR (o.xid, o.id) > (r.xid, r.id)) OR bool_or((o.xid, o.id) > (c.xid, c.id))
+_LAST = """
+    SELECT DISTINCT ON (topic, lane) topic, lane, xid::text::bigint, id FROM ledger.outbox
+    ORDER BY topic, lane, xid DESC, id DESC
 """
+_PUBLISHED = "SELECT topic, lane, xid::text::bigint, id FROM ledger.relay_positions"
+_CONFIRMED = "SELECT topic, lane, xid::text::bigint, id FROM ledger.consumer_positions WHERE shard = {shard}"
 _SETTLEMENT = "SELECT sum(balance)::bigint FROM ledger.accounts WHERE kind = 'bank_settlement' AND currency = 'USD'"
-_STREAMS_READ = "SELECT topic, lane FROM ledger.consumer_positions"
+_STREAMS_READ = "SELECT DISTINCT shard FROM ledger.consumer_positions"
 
 
 async def check_everything(traffic: Traffic, *, replays: int = 12) -> None:
@@ -70,7 +67,8 @@ async def check_bank(traffic: Traffic) -> None:
     (totals,) = books.totals
     assert books.balanced
     assert totals.duplicated == 0
-    assert totals.settlement_balance == _ask(traffic, _SETTLEMENT)[0][0]
+    ours = [_ask(traffic, _SETTLEMENT, shard)[0][0] for shard in _shards(traffic)]
+    assert totals.settlement_balance == sum(int(str(balance or 0)) for balance in ours)
 
 
 async def check_answers(traffic: Traffic, replays: int) -> None:
@@ -82,10 +80,10 @@ async def check_answers(traffic: Traffic, replays: int) -> None:
 
 async def check_events(traffic: Traffic) -> None:
     """Every event is published and confirmed, and every wallet's history says how all of its payments ended."""
-    assert _ask(traffic, _STREAMS_READ)
+    assert len(_ask(traffic, _STREAMS_READ)) == len(_shards(traffic))
 
     async def told() -> bool:
-        return not _ask(traffic, _UNCONFIRMED)
+        return not any(_untold(traffic, shard) for shard in _shards(traffic))
 
     await eventually("every event is published and confirmed", told)
     for wallet_id in traffic.model.in_wallets():
@@ -105,6 +103,19 @@ async def _history(traffic: Traffic, wallet_id: str) -> dict[str, str]:
         cursor = f"&cursor={following}"
 
 
-def _ask(traffic: Traffic, query: str) -> list[tuple[object, ...]]:
-    with closing(psycopg.connect(traffic.platform.settings.shard_urls[0])) as connection:
-        return connection.execute(query).fetchall()
+def _shards(traffic: Traffic) -> range:
+    return range(len(traffic.platform.settings.shard_urls))
+
+
+def _untold(traffic: Traffic, shard: int) -> list[tuple[object, ...]]:
+    """Streams of a shard in which something waits for the relay, or for a consumer that reads their topic."""
+    published = {row[:2]: row[2:] for row in _ask(traffic, _PUBLISHED, shard)}
+    confirmed = _ask(traffic, _CONFIRMED.format(shard=shard))
+    last = {row[:2]: row[2:] for row in _ask(traffic, _LAST, shard)}
+    behind = [stream for stream, place in last.items() if stream not in published or published[stream] < place]
+    return behind + [row[:2] for row in confirmed if row[:2] in last and row[2:] < last[row[:2]]]
+
+
+def _ask(traffic: Traffic, query: str, shard: int = 0) -> list[tuple[Any, ...]]:
+    with closing(psycopg.connect(traffic.platform.settings.shard_urls[shard])) as connection:
+        return connection.execute(query.encode()).fetchall()
