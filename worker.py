@@ -18,6 +18,7 @@ from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank import BankActivities
 from activities.batches import BatchActivities
+from activities.expiry import ExpiryActivities
 from activities.ledger import LedgerActivities
 from activities.sweep import SweepActivities
 from bank_adapters.port import BankAdapter
@@ -28,7 +29,7 @@ from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_
 from domain.errors import WorkflowsUnavailable
 from infra.role import Backoff, Life, run_role
 from infra.sandbox import ContextFreeRunner
-from infra.schedules import ensure_sweep_schedule
+from infra.schedules import ensure_schedules
 from infra.settings import Settings, settings
 from infra.telemetry import configure_logging
 from infra.temporal import connect
@@ -38,6 +39,7 @@ from ledger.opening import open_ledger
 from ledger.service import LedgerService
 from ledger.shards import Shards
 from workflows.deposit import DepositWorkflow
+from workflows.expiry import ExpireHoldsWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.transfer_batch import TransferBatchWorkflow
@@ -52,7 +54,7 @@ WORKFLOWS: Final[Mapping[str, Sequence[type]]] = {
     TRANSFER_QUEUE: (TransferWorkflow,),
     PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow),
     BATCH_QUEUE: (TransferBatchWorkflow,),
-    OPERATIONS_QUEUE: (SweepWorkflow,),
+    OPERATIONS_QUEUE: (SweepWorkflow, ExpireHoldsWorkflow),
 }
 """What runs on which queue. Recorded histories are replayed against all of them, in the runner above."""
 
@@ -120,7 +122,10 @@ def build_workers(
         client,
         task_queue=OPERATIONS_QUEUE,
         workflows=WORKFLOWS[OPERATIONS_QUEUE],
-        activities=[SweepActivities(ledger, batches, client, settings).sweep_orphans],
+        activities=[
+            SweepActivities(ledger, batches, client, settings).sweep_orphans,
+            ExpiryActivities(ledger).expire_holds,
+        ],
         workflow_runner=WORKFLOW_RUNNER,
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
@@ -157,7 +162,7 @@ async def work(settings: Settings, life: Life) -> None:
             stack.push_async_callback(bank.aclose)
         for worker in build_workers(client, ledger, directory, Batches(shards), banks, settings=settings):
             await stack.enter_async_context(worker)
-        await ensure_sweep_schedule(client, settings)
+        await ensure_schedules(client, settings)
         life.ready()
         await life.until_stopped()
 

@@ -41,6 +41,11 @@ class LedgerActivities:
         """Record a transfer and move its money, to another shard the first half of the way, or record why not."""
         return await self._begin(request, Step.SETTLE_TRANSFER)
 
+    @activity.defn(name=Step.CAPTURE_HOLD)
+    async def capture_hold(self, request: PaymentRequest) -> StepResult:
+        """Record a transfer that takes its money from a client's hold, or record why not."""
+        return await self._begin(request, Step.CAPTURE_HOLD)
+
     @activity.defn(name=Step.RECEIVE_TRANSFER)
     async def receive_transfer(self, command: ReceiveCommand) -> StepResult:
         """Credit the receiver on their own shard, or record why not. Retryable while that shard is down."""
@@ -107,6 +112,7 @@ class LedgerActivities:
         """What a worker of the transfer queue needs."""
         return [
             self.settle_transfer,
+            self.capture_hold,
             self.receive_transfer,
             self.complete_transfer,
             self.reverse_transfer,

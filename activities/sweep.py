@@ -87,4 +87,5 @@ def _request_of(transaction: Transaction, plan: RetryPlan) -> PaymentRequest:
         bank=transaction.bank,
         memo=transaction.memo,
         plan=plan,
+        hold_id=transaction.hold_id,
     )

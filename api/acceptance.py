@@ -18,7 +18,7 @@ from domain.clock import Clock
 from domain.contracts.payments import IdempotencyRecord, PaymentRequest, PaymentResult
 from domain.contracts.workflows import payment_workflow_id
 from domain.errors import IdempotencyKeyReused, LedgerUnavailable, NotRecordedYet, Unavailable
-from domain.ids import BankAccountId, TransactionId, WalletId
+from domain.ids import BankAccountId, HoldId, TransactionId, WalletId
 from domain.money import Money
 from domain.transactions import TransactionKind
 from infra.settings import Settings
@@ -41,6 +41,8 @@ class Intent:
     bank_account_id: BankAccountId | None = None
     bank: str | None = None
     memo: str | None = None
+    hold_id: HoldId | None = None
+    releases_rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class Acceptance:
             bank=intent.bank,
             memo=intent.memo,
             plan=self._plan,
+            hold_id=intent.hold_id,
+            releases_rest=intent.releases_rest,
         )
 
     async def _outcome(self, request: PaymentRequest, intent: Intent) -> PaymentResult | RecordedKey:

@@ -11,6 +11,7 @@ from api import (
     bank_accounts,
     batches,
     health,
+    holds,
     openapi,
     payments,
     problem_pages,
@@ -63,7 +64,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
     )
     app.state.backends = backends
     # Routes are tried in this order: the busiest first.
-    for part in (payments, transactions, wallets, batches, users, bank_accounts, health, problem_pages):
+    for part in (payments, transactions, wallets, batches, holds, users, bank_accounts, health, problem_pages):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)

@@ -12,6 +12,7 @@ from api.acceptance import Acceptance
 from api.batch_acceptance import BatchAcceptance
 from api.cancelling import Cancelling
 from api.express import ExpressLane, Starter
+from api.holding import Holding
 from api.idempotency import Shortcut
 from api.metrics import CACHE_ERRORS
 from api.parties import Parties
@@ -51,6 +52,7 @@ class Backends:
     acceptance: Acceptance
     batches: Batches
     batch_acceptance: BatchAcceptance
+    holding: Holding
     waiting: Waiting
     cancelling: Cancelling
 
@@ -97,6 +99,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
     shortcut = Shortcut(cache)
     temporal = TemporalLink(settings, ledger, hosted_worker)
     waiting = Waiting(ledger, temporal)
+    acceptance = Acceptance(settings, ledger, shortcut, _lane(settings, ledger, temporal), clock)
     return Backends(
         settings=settings,
         engine=engine,
@@ -107,9 +110,10 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         banks={name: open_bank(name, settings) for name in bank_names()},
         keys=KeyRing(directory),
         parties=parties,
-        acceptance=Acceptance(settings, ledger, shortcut, _lane(settings, ledger, temporal), clock),
+        acceptance=acceptance,
         batches=batches,
         batch_acceptance=BatchAcceptance(batches, parties, shards, shortcut, temporal, clock=clock),
+        holding=Holding(settings, ledger, parties, acceptance, clock),
         waiting=waiting,
         cancelling=Cancelling(settings, ledger, temporal, waiting),
     )

@@ -5,11 +5,12 @@ from typing import Final
 
 from domain.batches import MAX_TRANSFERS
 from domain.errors import InvalidCursor, InvalidId
-from domain.ids import TransactionId
+from domain.ids import HoldId, TransactionId
 
 _MAX_VERSION: Final = 2**63 - 1
 _ENTRIES: Final = "entries:"
 _HISTORY: Final = "history:"
+_HOLDS: Final = "holds:"
 _ITEMS: Final = "items:"
 
 
@@ -49,6 +50,19 @@ def read_history_cursor(cursor: str) -> TransactionId:
     """The transaction in a history's cursor. Raises InvalidCursor."""
     try:
         return TransactionId.parse(_read(_HISTORY, cursor))
+    except InvalidId as error:
+        raise InvalidCursor from error
+
+
+def holds_cursor(hold_id: HoldId) -> str:
+    """Continue a list of holds before this one."""
+    return _write(_HOLDS, hold_id)
+
+
+def read_holds_cursor(cursor: str) -> HoldId:
+    """The hold in a cursor of a list of holds. Raises InvalidCursor."""
+    try:
+        return HoldId.parse(_read(_HOLDS, cursor))
     except InvalidId as error:
         raise InvalidCursor from error
 

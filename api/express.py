@@ -12,7 +12,7 @@ import structlog
 from api.metrics import EXPRESS
 from domain.contracts.payments import PaymentRequest, PaymentResult, StepResult
 from domain.errors import IdempotencyKeyReused, LedgerBusy
-from domain.transactions import Step, TransactionKind
+from domain.transactions import TransactionKind
 from infra.settings import Settings
 from ledger.service import LedgerService
 
@@ -57,7 +57,7 @@ class ExpressLane:
         """The first step's outcome, or None where it is not known."""
         try:
             async with asyncio.timeout(self._patience_seconds):
-                return await self._ledger.begin(request, Step.SETTLE_TRANSFER)
+                return await self._ledger.begin(request, request.transfer_step)
         except (IdempotencyKeyReused, LedgerBusy):
             raise
         except Exception as error:  # noqa: BLE001  -- the workflow finds out what became of it, and operators see it there

@@ -13,6 +13,7 @@ from api.middleware import REQUEST_ID_HEADER
 from api.problems import PROBLEM_JSON, Problem
 from domain.errors import (
     BodyTooLarge,
+    CannotRelease,
     DuplicateItemKey,
     Forbidden,
     IdempotencyKeyInvalid,
@@ -80,6 +81,9 @@ BATCHES: Final[Kinds] = (
     DuplicateItemKey,
     NotOnOneShard,
 )
+HOLDS: Final[Kinds] = (*WRITES, InvalidMoney, UnknownCurrency, NotFound, IdempotencyKeyReused)
+CAPTURES: Final[Kinds] = (*TRANSFERS, NotOnOneShard)
+RELEASES: Final[Kinds] = (*WRITES, NotFound, CannotRelease)
 
 LOCATION: Final = {"Location": {"description": "The new resource.", "schema": {"type": "string"}}}
 REPLAYED: Final = {

@@ -1,11 +1,14 @@
 """Request bodies, strict: unknown fields, floats, bools and numbers in strings are refused, never converted."""
 
-from typing import Annotated, Final
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from domain.batches import MAX_TRANSFERS, BatchMode
 from domain.errors import InvalidId
+from domain.holds import LONGEST_LIFE
 from domain.ids import BankAccountId, UserId, WalletId
 from domain.money import CURRENCIES, MAX_MINOR_UNITS, Money
 
@@ -33,6 +36,18 @@ def _party(value: object) -> WalletId | UserId:
     raise ValueError("wants an id like wal_ or usr_ and 32 lower-case hexadecimal digits")
 
 
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment(value: object) -> datetime:
+    if isinstance(value, str) and _RFC_3339.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("wants a time like 2026-03-02T15:04:05Z")
+
+
 IdempotencyKey = Annotated[
     str,
     Field(
@@ -57,6 +72,18 @@ PartyId = Annotated[
             "type": "string",
             "pattern": "^(wal|usr)_[0-9a-f]{32}$",
             "description": "A wallet, or a user for their home wallet.",
+        }
+    ),
+]
+Moment = Annotated[
+    datetime,
+    PlainValidator(_moment),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "RFC 3339, with its offset from UTC.",
+            "examples": ["2026-03-02T15:04:05Z"],
         }
     ),
 ]
@@ -209,6 +236,71 @@ class BankAccountBody(Body):
     user_id: UserId
     public_token: Annotated[str, Field(min_length=1, max_length=512, pattern="^[!-~]+$", repr=False)]
     bank: Bank | None = None
+
+
+class HoldBody(Body):
+    """Hold money of a wallet for payments that come later. Without a time it expires after seven days."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "wallet_id": _WALLET_EXAMPLE,
+                "amount": 5000,
+                "currency": "USD",
+                "expires_in_seconds": 86400,
+                "memo": "A table for two",
+            }
+        }
+    )
+
+    wallet_id: WalletId
+    amount: Amount
+    currency: Currency
+    expires_at: Moment | None = None
+    expires_in_seconds: (
+        Annotated[
+            int,
+            Field(
+                strict=True,
+                ge=1,
+                le=int(LONGEST_LIFE.total_seconds()),
+                description="Instead of `expires_at`; at most 366 days.",
+            ),
+        ]
+        | None
+    ) = None
+    memo: Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)] | None = None
+
+    @model_validator(mode="after")
+    def _expires_once(self) -> Self:
+        if self.expires_at is not None and self.expires_in_seconds is not None:
+            raise ValueError("expires_at and expires_in_seconds: wants one of them at most")
+        return self
+
+    @property
+    def money(self) -> Money:
+        """The amount with its currency."""
+        return Money(self.amount, self.currency)
+
+    @property
+    def life(self) -> timedelta | None:
+        """How long it holds, if the body says so."""
+        return None if self.expires_in_seconds is None else timedelta(seconds=self.expires_in_seconds)
+
+
+class CaptureBody(Body):
+    """Pay somebody from a hold: an amount of it, or all that remains."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"receiver_id": _OTHER_WALLET_EXAMPLE, "amount": 4250}})
+
+    receiver_id: PartyId
+    amount: Amount | None = None
+    final: Annotated[bool, Field(strict=True, description="Release what remains after this capture.")] = False
+    memo: Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)] | None = None
+
+
+class ReleaseBody(Body):
+    """Let go of a hold; nothing but a key, which may be in the header."""
 
 
 class ReasonBody(Body):

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from domain.contracts.payments import Attention, Failure, PaymentRequest, PaymentResult
-from domain.ids import BankAccountId, EntryId, TransactionId, UserId, WalletId
+from domain.ids import BankAccountId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import MAX_MINOR_UNITS
 from domain.transactions import TransactionKind, TransactionStatus
 from events.history import HistoryItem
@@ -51,6 +51,7 @@ class TransactionView(View):
     receiver_id: WalletId | None = Field(default=None, description="Of a transfer.")
     wallet_id: WalletId | None = Field(default=None, description="Of a deposit or withdrawal.")
     bank_account_id: BankAccountId | None = Field(default=None, description="Of a deposit or withdrawal.")
+    hold_id: HoldId | None = Field(default=None, description="Of a transfer that captures a hold.")
     memo: str | None = None
     failure: FailureView | None = Field(default=None, description="Where the status is failed.")
     attention: AttentionView | None = Field(default=None, description="Where the payment needs a person.")
@@ -193,6 +194,7 @@ def view_of_request(request: PaymentRequest, result: PaymentResult) -> Transacti
         amount=request.amount.minor_units,
         currency=request.amount.currency,
         bank_account_id=request.bank_account_id,
+        hold_id=request.hold_id,
         memo=request.memo,
         failure=_failure(result.failure),
         effective_at=request.effective_at,
@@ -209,6 +211,7 @@ def view_of_transaction(found: Transaction) -> TransactionView:
         amount=found.amount.minor_units,
         currency=found.amount.currency,
         bank_account_id=found.bank_account_id,
+        hold_id=found.hold_id,
         memo=found.memo,
         failure=_failure(found.failure),
         attention=_attention(found.attention),

@@ -16,6 +16,7 @@ from temporalio.client import (
 )
 
 from domain.contracts.activities import SweepRequest
+from domain.contracts.holds import EXPIRE_HOLDS_SCHEDULE, EXPIRE_HOLDS_WORKFLOW
 from domain.contracts.payments import OPERATIONS_QUEUE
 from domain.contracts.workflows import SWEEP_SCHEDULE, SWEEP_WORKFLOW
 from infra.settings import Settings
@@ -35,14 +36,31 @@ def _sweep(settings: Settings) -> Schedule:
     )
 
 
-async def ensure_sweep_schedule(client: Client, settings: Settings) -> None:
-    """Make the sweep's schedule, or bring it up to date with the settings."""
-    wanted = _sweep(settings)
+def _expiry(settings: Settings) -> Schedule:
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            EXPIRE_HOLDS_WORKFLOW,
+            id="expire-holds",
+            task_queue=OPERATIONS_QUEUE,
+            static_summary="let go of holds whose time has come",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.expiry_interval_seconds))]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
+    )
+
+
+async def ensure_schedules(client: Client, settings: Settings) -> None:
+    """Make all schedules, or bring them up to date with the settings."""
+    await _ensure(client, SWEEP_SCHEDULE, _sweep(settings))
+    await _ensure(client, EXPIRE_HOLDS_SCHEDULE, _expiry(settings))
+
+
+async def _ensure(client: Client, name: str, wanted: Schedule) -> None:
     try:
-        await client.create_schedule(SWEEP_SCHEDULE, wanted)
+        await client.create_schedule(name, wanted)
     except ScheduleAlreadyRunningError:
 
         def replace(_current: ScheduleUpdateInput) -> ScheduleUpdate:
             return ScheduleUpdate(schedule=wanted)
 
-        await client.get_schedule_handle(SWEEP_SCHEDULE).update(replace)
+        await client.get_schedule_handle(name).update(replace)

@@ -164,6 +164,10 @@ class Settings(BaseSettings):
         default=30, description="How old an open transaction must be before the sweeper looks at it."
     )
 
+    expiry_interval_seconds: Seconds = Field(
+        default=15, description="How often holds whose time has come are looked for."
+    )
+
     # -- events ----------------------------------------------------------------------------------
     relay_max_ahead: int = Field(
         default=2000,

@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=TRANSFER_WORKFLOW)
 class TransferWorkflow(Payment):
-    """Moves money from one wallet to another, or records why not.
+    """Moves money from one wallet to another, perhaps out of a hold, or records why not.
 
     Across shards the money is on its way after the first step. What the receiver's shard records decides where it ends:
     with the receiver, or back with the sender.
@@ -36,7 +36,7 @@ class TransferWorkflow(Payment):
         return None
 
     async def _transfer(self) -> PaymentResult:
-        settled = await self.first_step(Step.SETTLE_TRANSFER)
+        settled = await self.first_step(self.request.transfer_step)
         if not settled.status.final:
             return await self._across_shards()
         # A paid transfer saves the attribute's event: nearly all of them are, and the ledger knows.

@@ -4,7 +4,7 @@ Every ledger step is an activity of the step's own name, so that operators read 
 
 | activity | input | result |
 |---|---|---|
-| a first step: settle_transfer, record_deposit, hold_withdrawal | PaymentRequest | StepResult |
+| a first step: settle_transfer, capture_hold, record_deposit, hold_withdrawal | PaymentRequest | StepResult |
 | receive_transfer | ReceiveCommand | StepResult |
 | any later step | StepCommand | StepResult |
 | pull_from_bank, push_to_bank, look_up_at_bank | BankCommand | BankReply |

@@ -87,6 +87,7 @@ def learn_real_ids(running: Running, bank: BankProcess) -> None:
         deposit = {"wallet_id": user["wallet_id"], "bank_account_id": account, "amount": 10**6, "currency": "USD"}
         transaction = post("/v1/deposits", deposit)["transaction_id"]
         http.get(f"/v1/transactions/{transaction}", params={"wait": 30})
+        hold = post("/v1/holds", {"wallet_id": user["wallet_id"], "amount": 10**5, "currency": "USD"})["hold_id"]
         transfers = [{"receiver_id": other["wallet_id"], "amount": 1}]
         batch = post(
             "/v1/transfer-batches", {"sender_id": user["wallet_id"], "currency": "USD", "transfers": transfers}
@@ -99,6 +100,7 @@ def learn_real_ids(running: Running, bank: BankProcess) -> None:
         bank_account_id=account,
         transaction_id=transaction,
         batch_id=batch["batch_id"],
+        hold_id=hold,
     )
 
 
