@@ -92,23 +92,29 @@ class BatchActivities:
         return [self.pay_batch_items, self.settle_batch, self.close_batch]
 
     async def _pay(self, batch_id: BatchId, items: Sequence[Item], progress: _Progress) -> None:
-        window = asyncio.Semaphore(IN_FLIGHT)
+        waiting, outcomes = iter(items), list[ItemOutcome]()
 
-        async def pay(item: Item) -> ItemOutcome | None:
-            async with window:
-                return await self._begin(item, progress)
+        async def record() -> None:
+            found, outcomes[:] = outcomes[:], []
+            await self._batches.record(batch_id, found)
+            progress.index = found[-1].index
 
-        begun = [asyncio.create_task(pay(item)) for item in items]
+        async def pay_in_turn() -> None:
+            for item in waiting:
+                outcome = await self._begin(item, progress)
+                if outcome is not None:
+                    outcomes.append(outcome)
+                if len(outcomes) >= RECORDED_TOGETHER:
+                    await record()
+
+        places = [asyncio.create_task(pay_in_turn()) for _ in range(min(IN_FLIGHT, len(items)))]
         try:
-            for start in range(0, len(begun), RECORDED_TOGETHER):
-                found = await asyncio.gather(*begun[start : start + RECORDED_TOGETHER])
-                outcomes = [outcome for outcome in found if outcome is not None]
-                if outcomes:
-                    await self._batches.record(batch_id, outcomes)
-                    progress.index = outcomes[-1].index
+            await asyncio.gather(*places)
         finally:
-            for task in begun:
-                task.cancel()
+            for place in places:
+                place.cancel()
+        if outcomes:
+            await record()
 
     async def _begin(self, item: Item, progress: _Progress) -> ItemOutcome | None:
         """What became of an item, None where that is not known yet."""

@@ -35,6 +35,9 @@ from ledger.batch_records import (
 from ledger.shards import Shard, Shards
 from ledger.work import Begin
 
+SETTLE_TIMEOUT_SECONDS: Final = 120
+"""A statement about all of an atomic batch may take longer than others, which are about one group."""
+
 _PAGE: Final = 100
 _BEFORE_ALL: Final = UUID(int=0)
 
@@ -104,6 +107,7 @@ _RECORD: Final = text("""
     WHERE i.batch_id = :batch_id AND i.item_index = o.item_index AND i.status = 'pending'
 """)
 # For the driver, as all that goes out together with a group of steps.
+_PATIENCE: Final = "SELECT set_config('statement_timeout', %(seconds)s::integer || 's', true)"
 _LOCK_OPEN: Final = """
     SELECT transfers FROM ledger.transfer_batches
     WHERE batch_id = %(batch_id)s::uuid AND status IN ('accepted', 'processing') FOR NO KEY UPDATE
@@ -198,7 +202,9 @@ class Batches:
         Raises LedgerRejected for what is never right; then nothing is recorded.
         """
         async with pipelined(self._shards.of(batch_id).engine) as pipeline:
-            (locked,) = await pipeline.run((_LOCK_OPEN, {"batch_id": str(batch_id.uuid)}))
+            _, locked = await pipeline.run(
+                (_PATIENCE, {"seconds": SETTLE_TIMEOUT_SECONDS}), (_LOCK_OPEN, {"batch_id": str(batch_id.uuid)})
+            )
             if not locked:
                 return
             items = await _pending(pipeline, batch_id, 0, locked[0].transfers)

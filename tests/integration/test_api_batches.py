@@ -186,6 +186,24 @@ async def test_batches_and_single_transfers_share_a_wallet(rest: Stage) -> None:
     assert sum([await rest.posted(receiver) for receiver in receivers]) == 7 * succeeded
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["independent", "atomic"])
+async def test_ten_thousand_transfers_end_to_end(rest: Stage, mode: str) -> None:
+    sender, receivers, key = await rest.funded(50_000), [await rest.person() for _ in range(50)], new_key()
+    body = batch_body(sender, [(receivers[number % 50], 5) for number in range(10_000)], mode)
+    accepted = await rest.app.post(BATCHES, body, key)
+    while_it_is_paid = await rest.app.post(BATCHES, body, key)
+    done = await finished(rest.app, accepted)
+    assert demand_replay(while_it_is_paid, accepted)["batch_id"] == done["batch_id"]
+    assert (done["status"], counted(done)) == ("completed", (10_000, 0, 0))
+    assert demand_replay(await rest.app.post(BATCHES, body, key), accepted) == done
+    paid = await items(rest.app, done, limit=1_000)
+    assert [item["index"] for item in paid] == list(range(10_000))
+    assert len({item["transaction_id"] for item in paid}) == 10_000
+    assert await rest.posted(sender) == 0
+    assert {await rest.posted(receiver) for receiver in receivers} == {1_000}
+
+
 async def test_pages_have_every_transfer_once(rest: Stage) -> None:
     sender, receiver = await rest.funded(1_000), await rest.person()
     body = batch_body(sender, [(receiver, amount) for amount in range(1, 26)])
