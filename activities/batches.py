@@ -23,11 +23,11 @@ from domain.contracts.batches import (
     BatchCounts,
     BatchSlice,
 )
-from domain.contracts.payments import TRANSFER_QUEUE, PaymentRequest, RetryPlan
+from domain.contracts.payments import TRANSFER_QUEUE, PaymentRequest, RetryPlan, StepCommand, StepResult
 from domain.contracts.workflows import TRANSFER_WORKFLOW
-from domain.errors import IdempotencyKeyReused, SagapayError, WorkflowsUnavailable
+from domain.errors import IdempotencyKeyReused, SagapayError, Unavailable, WorkflowsUnavailable
 from domain.ids import BatchId
-from domain.transactions import Step
+from domain.transactions import Step, StepDecision
 from infra.temporal import payment_attributes
 from ledger.batch_records import ItemOutcome, outcome_of
 from ledger.batches import Batches
@@ -135,11 +135,26 @@ class BatchActivities:
     async def _outcome(self, index: int, payment: PaymentRequest) -> ItemOutcome:
         result = await self._ledger.begin(payment, Step.SETTLE_TRANSFER)
         if not result.status.final:
-            await self._hand_over(replace(payment, transaction_id=result.transaction_id, plan=self._plan))
+            sent = replace(payment, transaction_id=result.transaction_id, plan=self._plan)
+            result = await self._across_shards(sent) or result
         return outcome_of(index, result)
 
+    async def _across_shards(self, sent: PaymentRequest) -> StepResult | None:
+        """How a transfer to another shard has ended, or None: it goes on in the workflow that it would have had alone.
+
+        The steps are those of that workflow; whoever takes one first, the other gets its outcome.
+        """
+        try:
+            received = await self._ledger.receive_transfer(sent)
+            posted = received.decision is StepDecision.POSTED
+            last = Step.COMPLETE_TRANSFER if posted else Step.REVERSE_TRANSFER
+            command = StepCommand(transaction_id=sent.transaction_id, step=last, failure=received.failure)
+            return await self._ledger.take_step(command)
+        except Unavailable:
+            await self._hand_over(sent)
+            return None
+
     async def _hand_over(self, payment: PaymentRequest) -> None:
-        """What has steps left goes on in the workflow that it would have had alone."""
         try:
             await self._client.start_workflow(
                 TRANSFER_WORKFLOW,

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from domain.ids import BatchId
+from tests.integration.test_api_express import another_api
 from tests.rest.batches import BATCHES, OPEN, batch_body, counted, demand_sound_books, finished, items
 from tests.rest.stage import Person, Stage, new_key
 
@@ -144,9 +145,11 @@ async def test_a_key_makes_one_transfer_whichever_call_names_it(rest: Stage, mod
     before = [await rest.app.post(TRANSFERS, plain, key) for key in keys[:2]]
     own_keys = {f"item_{number}": key for number, key in enumerate(keys)}
     body = batch_body(sender, [(receiver, 10)] * 6, mode, **own_keys)
-    accepted, *meanwhile = await asyncio.gather(
-        rest.app.post(BATCHES, body), *(rest.app.post(TRANSFERS, plain, key) for key in keys[:4] * 3)
-    )
+    async with another_api(rest) as express:
+        accepted, *meanwhile = await asyncio.gather(
+            rest.app.post(BATCHES, body),
+            *(caller.post(TRANSFERS, plain, key) for key in keys[:4] * 3 for caller in (rest.app, express)),
+        )
     done = await finished(rest.app, accepted)
     after = [await rest.app.post(TRANSFERS, plain, key) for key in keys]
     assert counted(done) == (6, 0, 0)
