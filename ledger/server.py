@@ -212,7 +212,7 @@ async def _reported(method: Method, work: Coroutine[Any, Any, Result]) -> Result
 async def serve(settings: Settings, life: Life) -> None:
     """Answer calls until the role is asked to end, then finish those that have begun.
 
-    Ready, and healthy to gRPC's health service, once the ledger has answered: one shard that is down keeps none waiting.
+    Ready, and healthy to gRPC's health service, once the ledger has answered; one shard that is down does not matter.
     """
     ledger = LocalLedger(settings)
     calls = Calls(ledger, settings.ledger_max_concurrent)
