@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from domain.contracts.payments import PaymentRequest
-from domain.ids import WalletId
+from domain.holds import HoldStatus
+from domain.ids import HoldId, WalletId
 from domain.transactions import Step, TransactionKind, TransactionStatus
 
 FAILING = (Step.FAIL_DEPOSIT, Step.RELEASE_WITHDRAWAL)
@@ -64,11 +65,28 @@ class PaymentModel:
 
 
 @dataclass
+class HoldModel:
+    """A client's hold. An `overdue` one was to expire before anybody could capture it."""
+
+    wallet: WalletId
+    amount: int
+    overdue: bool
+    status: HoldStatus
+    captured: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """What is still held."""
+        return self.amount - self.captured if self.status is HoldStatus.ACTIVE else 0
+
+
+@dataclass
 class LedgerModel:
     """Everything."""
 
     wallets: dict[WalletId, WalletModel] = field(default_factory=dict)
     payments: list[PaymentModel] = field(default_factory=list)
+    holds: dict[HoldId, HoldModel] = field(default_factory=dict)
     clearing: int = 0
     at_bank: int = 0
 
@@ -76,6 +94,11 @@ class LedgerModel:
         source, destination = request.source_wallet_id, request.destination_wallet_id
         if any(self.wallets[wallet].frozen for wallet in (source, destination) if wallet is not None):
             return "wallet_frozen"
+        if request.hold_id is not None:
+            hold = self.holds[request.hold_id]
+            if hold.status is not HoldStatus.ACTIVE or hold.overdue:
+                return "hold_ended"
+            return "hold_exceeded" if request.amount.minor_units > hold.remaining else None
         if source is not None and self.wallets[source].available < request.amount.minor_units:
             return "insufficient_funds"
         return None
@@ -88,6 +111,30 @@ class LedgerModel:
             self._effect(request, step)
         return payment
 
+    def place(self, hold_id: HoldId, wallet: WalletId, amount: int, *, overdue: bool) -> str | None:
+        """A new hold; why it failed, if it did."""
+        found, refusal = self.wallets[wallet], None
+        if found.frozen:
+            refusal = "wallet_frozen"
+        elif found.available < amount:
+            refusal = "insufficient_funds"
+        self.holds[hold_id] = HoldModel(wallet, amount, overdue, HoldStatus.FAILED if refusal else HoldStatus.ACTIVE)
+        found.held += self.holds[hold_id].remaining
+        return refusal
+
+    def end(self, hold: HoldModel, status: HoldStatus) -> None:
+        """What remains goes back, unless the hold has ended."""
+        if hold.status is HoldStatus.ACTIVE:
+            self.wallets[hold.wallet].held -= hold.remaining
+            hold.status = status
+
+    def _capture(self, hold: HoldModel, amount: int, *, rest: bool) -> None:
+        before = hold.remaining
+        hold.captured += amount
+        if rest or hold.captured == hold.amount:
+            hold.status = HoldStatus.CAPTURED
+        self.wallets[hold.wallet].held -= before - hold.remaining
+
     def take(self, payment: PaymentModel, step: Step) -> None:
         """A later step that is possible."""
         payment.steps.append(step)
@@ -97,9 +144,11 @@ class LedgerModel:
         amount, sign = request.amount.minor_units, 1 if request.kind is TransactionKind.DEPOSIT else -1
         source = self.wallets.get(request.source_wallet_id) if request.source_wallet_id else None
         destination = self.wallets.get(request.destination_wallet_id) if request.destination_wallet_id else None
-        if source is not None and step in (Step.SETTLE_TRANSFER, Step.CAPTURE_WITHDRAWAL):
+        if request.hold_id is not None:
+            self._capture(self.holds[request.hold_id], amount, rest=request.releases_rest)
+        if source is not None and step in (Step.SETTLE_TRANSFER, Step.CAPTURE_HOLD, Step.CAPTURE_WITHDRAWAL):
             source.move(-amount)
-        if destination is not None and step in (Step.SETTLE_TRANSFER, Step.CREDIT_DEPOSIT):
+        if destination is not None and step in (Step.SETTLE_TRANSFER, Step.CAPTURE_HOLD, Step.CREDIT_DEPOSIT):
             destination.move(amount)
         if source is not None and step is Step.HOLD_WITHDRAWAL:
             source.held += amount

@@ -20,11 +20,13 @@ from hypothesis.stateful import (
 
 from domain.contracts.payments import Failure, StepCommand, StepResult
 from domain.errors import IdempotencyKeyReused, LedgerRejected
+from domain.holds import HoldStatus
 from domain.ids import WalletId
 from domain.transactions import Step, StepDecision, TransactionKind
 from ledger.invariants import BankBalance, verify
 from ledger.local import LocalLedger
-from ledger.service import AccountStatus
+from ledger.service import AccountStatus, Hold
+from tests.money.holds import HOUR, capture_request, hold_request
 from tests.money.requests import Client, again
 from tests.money.scratch import Database
 from tests.property.ledger_model import FAILING, LedgerModel, PaymentModel, WalletModel
@@ -36,7 +38,7 @@ FIRST = {
     TransactionKind.DEPOSIT: Step.RECORD_DEPOSIT,
     TransactionKind.WITHDRAWAL: Step.HOLD_WITHDRAWAL,
 }
-LATER = [step for step in Step if step not in (*FIRST.values(), Step.CAPTURE_HOLD)]
+LATER = [step for step in Step if step not in (*FIRST.values(), Step.CAPTURE_HOLD, Step.SEND_TRANSFER)]
 REASON = Failure(code="bank_refused", detail="The bank refused.")
 PICK = st.integers(0, 1_000)
 AMOUNT = st.integers(1, 60) | st.integers(1, 2_000)
@@ -143,6 +145,57 @@ class Books(RuleBasedStateMachine):
         """Any step on any payment: again, too late, of another kind."""
         self.take(self.model.payments[pick % len(self.model.payments)], step)
 
+    @rule(pick=PICK, amount=AMOUNT, overdue=st.booleans())
+    def place_hold(self, pick: int, amount: int, overdue: bool) -> None:
+        """Money for later, sometimes when it is already too late; the same call twice places one."""
+        wallet = self.wallet(pick)
+        asked = hold_request(self.client, wallet, amount, life=-HOUR if overdue else HOUR)
+        refusal = self.model.place(asked.hold_id, wallet, amount, overdue=overdue)
+        placed = self.run(self.service.place_hold(asked))
+        assert self.run(self.service.place_hold(asked)) == replace(placed, replayed=True)
+        assert (placed.replayed, placed.hold.hold_id) == (False, asked.hold_id)
+        assert (placed.hold.failure and placed.hold.failure.code) == refusal
+        self.touched.add(wallet)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=PICK, other=PICK, amount=AMOUNT, rest=st.booleans())
+    def capture_hold(self, pick: int, other: int, amount: int, rest: bool) -> None:
+        """From any hold, in whatever state, to any other wallet."""
+        hold = self.hold(pick)
+        receivers = [wallet for wallet in self.model.wallets if wallet != hold.wallet_id]
+        receiver = receivers[other % len(receivers)]
+        request = capture_request(self.client, hold, receiver, amount, rest=rest)
+        expected = self.model.begin(request, Step.CAPTURE_HOLD)
+        self.agree(self.run(self.service.begin(request, Step.CAPTURE_HOLD)), expected, Step.CAPTURE_HOLD)
+
+    @precondition(lambda self: self.model.holds)
+    @rule(pick=PICK)
+    def release_hold(self, pick: int) -> None:
+        """Any hold; one that has ended stays as it is."""
+        hold = self.hold(pick)
+        self.model.end(self.model.holds[hold.hold_id], HoldStatus.RELEASED)
+        released = self.run(self.service.release_hold(hold.hold_id))
+        assert released.status is self.model.holds[hold.hold_id].status
+        self.touched.add(hold.wallet_id)
+
+    @precondition(lambda self: self.model.holds)
+    @rule()
+    def expire_holds(self) -> None:
+        """A sweep."""
+        for hold in self.model.holds.values():
+            if hold.overdue:
+                self.model.end(hold, HoldStatus.EXPIRED)
+                self.touched.add(hold.wallet)
+        while self.run(self.service.expire_holds(100)):
+            pass
+
+    def hold(self, pick: int) -> Hold:
+        """One of the holds."""
+        ids = list(self.model.holds)
+        found = self.run(self.service.hold(ids[pick % len(ids)]))
+        assert found is not None
+        return found
+
     @rule(pick=PICK, frozen=st.booleans())
     def freeze(self, pick: int, frozen: bool) -> None:
         """Or unfreeze."""
@@ -197,6 +250,10 @@ class Books(RuleBasedStateMachine):
             assert transaction.status is payment.status
             timeline = await self.service.timeline(payment.request.transaction_id)
             assert [item.step for item in timeline] == payment.steps
+        for hold_id, hold in self.model.holds.items():
+            found = await self.service.hold(hold_id)
+            assert found is not None
+            assert (found.status, found.captured, found.remaining) == (hold.status, hold.captured, hold.remaining)
         for wallet, expected in self.model.wallets.items():
             statement = await self.service.entries(wallet, before_version=None, limit=1_000)
             assert [entry.version for entry in statement] == list(range(expected.entries, 0, -1))

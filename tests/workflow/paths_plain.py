@@ -4,6 +4,7 @@ from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.errors import DecisionCode
 from domain.transactions import TransactionStatus
 from ledger.service import AccountStatus
+from tests.money.holds import capture_request, place
 from tests.workflow.paths import path
 from tests.workflow.scene import OPENING, Payment, Scene
 
@@ -27,6 +28,28 @@ async def transfer_insufficient_funds(scene: Scene) -> Payment:
     await scene.finish(payment, FAILED, DecisionCode.INSUFFICIENT_FUNDS)
     assert (await scene.money(sender), await scene.money(receiver)) == ((1_000, 0), (0, 0))
     assert await scene.timeline(payment) == ["step.refused settle_transfer"]
+    return payment
+
+
+@path
+async def transfer_from_a_hold(scene: Scene) -> Payment:
+    sender, receiver = await scene.person(balance=1_000), await scene.person()
+    hold = await place(scene.app, sender.wallet_id, 500)
+    payment = await scene.start(capture_request(scene.app, hold, receiver.wallet_id, 400, rest=True))
+    await scene.finish(payment, SUCCEEDED)
+    assert (await scene.money(sender), await scene.money(receiver)) == ((600, 0), (400, 0))
+    assert await scene.timeline(payment) == ["step.posted capture_hold"]
+    return payment
+
+
+@path
+async def transfer_from_a_released_hold(scene: Scene) -> Payment:
+    sender, receiver = await scene.person(balance=1_000), await scene.person()
+    hold = await place(scene.app, sender.wallet_id, 500)
+    await scene.ledger.release_hold(hold.hold_id)
+    payment = await scene.start(capture_request(scene.app, hold, receiver.wallet_id, 400))
+    await scene.finish(payment, FAILED, DecisionCode.HOLD_ENDED)
+    assert (await scene.money(sender), await scene.money(receiver)) == ((1_000, 0), (0, 0))
     return payment
 
 
