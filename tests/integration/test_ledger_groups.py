@@ -11,11 +11,13 @@ import pytest
 
 from domain.contracts.payments import PaymentRequest, StepResult
 from domain.errors import IdempotencyKeyReused, LedgerBusy, LedgerRejected
+from domain.holds import HoldStatus
 from domain.ids import WalletId
 from domain.transactions import Step, StepDecision, TransactionKind
 from infra.database import Pipeline, Statement
 from ledger.invariants import verify
 from ledger.local import LocalLedger
+from tests.money.holds import capture, capture_request, place, standing
 from tests.money.records import Records
 from tests.money.requests import Client, again
 from tests.money.scratch import Database
@@ -104,6 +106,24 @@ async def test_a_group_takes_as_many_statements_as_one_payment(
     # What the blocked payment and the wallets for it took, then one group: the same four statements.
     assert sent[-4:] == alone
     assert [statement for statement in sent if "idempotency_keys" in statement][-2:] == [alone[1]] * 2
+
+
+async def test_captures_of_a_hold_cost_their_group_one_statement_more(
+    app: Client, database: Database, sent: list[str]
+) -> None:
+    wallet, shop = await app.open_wallet(1_000), await app.open_wallet()
+    hold = await place(app, wallet, 500)
+    sent.clear()
+    await capture(app, hold, shop, 1)
+    alone = list(sent)
+    assert len(alone) == 5
+    requests = [capture_request(app, hold, shop, 2) for _ in range(NEIGHBOURS)]
+    results = await _as_one_group(
+        app, database, [partial(app.ledger.begin, each, Step.CAPTURE_HOLD) for each in requests]
+    )
+    assert all(isinstance(result, StepResult) and result.decision is POSTED for result in results)
+    assert sent[-5:] == alone
+    assert await standing(app, hold) == (HoldStatus.ACTIVE, 1 + 2 * NEIGHBOURS, 499 - 2 * NEIGHBOURS)
 
 
 async def test_a_group_is_one_commit_and_leaves_sound_books(
