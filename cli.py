@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from domain.contracts.wallets import ChangeKind, WalletLimits
 from domain.errors import SagapayError
 from infra.settings import Settings, settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Sagapay: money moves, durably.")
 keys = typer.Typer(no_args_is_help=True, help="Clients and their API keys.")
 app.add_typer(keys, name="keys")
+wallets = typer.Typer(no_args_is_help=True, help="Wallets, and the rules that operators set for them.")
+app.add_typer(wallets, name="wallet")
 _console = Console()
 
 
@@ -156,6 +159,56 @@ def revoke_key(key_id: str) -> None:
     from commands import keys as commands
 
     asyncio.run(commands.revoke_key(_joined(), _console, key_id))
+
+
+Reason = Annotated[str, typer.Option(help="Why; kept with the change.")]
+Only = Annotated[str | None, typer.Option(help="One side alone: debits (money out) or credits (money in).")]
+Limit = Annotated[int | None, typer.Option(min=1, help="In minor units; left out, there is no such limit.")]
+
+
+@wallets.command("show")
+def show_wallet(wallet_id: str) -> None:
+    """Show a wallet's balance and rules."""
+    from commands import wallets as commands
+
+    asyncio.run(commands.show(_joined(), _console, wallet_id))
+
+
+@wallets.command("freeze")
+def freeze_wallet(wallet_id: str, reason: Reason, only: Only = None) -> None:
+    """Let no new payment take money from a wallet or bring it any."""
+    _change_wallet(ChangeKind.FREEZE, wallet_id, reason, only=only)
+
+
+@wallets.command("unfreeze")
+def unfreeze_wallet(wallet_id: str, reason: Reason, only: Only = None) -> None:
+    """Let it pay and be paid again."""
+    _change_wallet(ChangeKind.UNFREEZE, wallet_id, reason, only=only)
+
+
+@wallets.command("limits")
+def limit_wallet(wallet_id: str, reason: Reason, per_transaction: Limit = None, daily: Limit = None) -> None:
+    """Set both limits of what may leave a wallet."""
+    _change_wallet(
+        ChangeKind.LIMIT, wallet_id, reason, limits=WalletLimits(per_transaction=per_transaction, daily=daily)
+    )
+
+
+@wallets.command("close")
+def close_wallet(wallet_id: str, reason: Reason) -> None:
+    """Close an empty wallet, for ever."""
+    _change_wallet(ChangeKind.CLOSE, wallet_id, reason)
+
+
+def _change_wallet(
+    kind: ChangeKind, wallet_id: str, reason: str, *, only: str | None = None, limits: WalletLimits | None = None
+) -> None:
+    from commands import wallets as commands
+
+    if only not in (None, *commands.SIDES):
+        raise typer.BadParameter(f"wants {' or '.join(commands.SIDES)}", param_hint="--only")
+    wanted = commands.asked_here(kind, reason, only=only, limits=limits)
+    asyncio.run(commands.change(_joined(), _console, wallet_id, wanted))
 
 
 def main() -> None:

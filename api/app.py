@@ -19,6 +19,7 @@ from api import (
     reference_page,
     transactions,
     users,
+    wallet_rules,
     wallets,
 )
 from api.backends import open_backends
@@ -64,7 +65,18 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
     )
     app.state.backends = backends
     # Routes are tried in this order: the busiest first.
-    for part in (payments, transactions, wallets, batches, holds, users, bank_accounts, health, problem_pages):
+    for part in (
+        payments,
+        transactions,
+        wallets,
+        batches,
+        holds,
+        wallet_rules,
+        users,
+        bank_accounts,
+        health,
+        problem_pages,
+    ):
         app.include_router(part.router)
     problems.install(app)
     openapi.install(app)

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from domain.batches import MAX_TRANSFERS, BatchMode
+from domain.contracts.wallets import WalletLimits
 from domain.errors import InvalidId
 from domain.holds import LONGEST_LIFE
 from domain.ids import BankAccountId, UserId, WalletId
@@ -309,3 +310,42 @@ class ReasonBody(Body):
     model_config = ConfigDict(json_schema_extra={"example": {"reason": "Asked for by the customer"}})
 
     reason: Annotated[str, Field(max_length=200, pattern=_NO_CONTROLS)] | None = None
+
+
+class RuleBody(Body):
+    """A change of a wallet's rules; the reason is kept with it for ever."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200, pattern=_NO_CONTROLS)]
+
+
+class SidesBody(RuleBody):
+    """The sides of a wallet to freeze or unfreeze: both unless one is said to be left alone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"debits": True, "credits": False, "reason": "Card stolen"}}
+    )
+
+    debits: bool = True
+    credits: bool = True
+
+
+class CloseBody(RuleBody):
+    """The end of a wallet."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"reason": "The customer has left"}})
+
+
+class LimitsBody(RuleBody):
+    """Both limits as they are to be; one that is left out is none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"per_transaction": 50000, "daily": 200000, "reason": "New customer"}}
+    )
+
+    per_transaction: Amount | None = None
+    daily: Amount | None = None
+
+    @property
+    def limits(self) -> WalletLimits:
+        """Them together."""
+        return WalletLimits(per_transaction=self.per_transaction, daily=self.daily)

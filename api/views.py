@@ -1,7 +1,7 @@
 """Answers: what each resource looks like from outside, and how it is made from what the ledger and directory say."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,6 +84,22 @@ class BalanceView(View):
     available: MinorUnits
 
 
+class FrozenView(View):
+    """The sides that no new payment may touch."""
+
+    debits: bool
+    credits: bool
+
+
+class LimitsView(View):
+    """What may leave a wallet in one payment and on one day in New York; a limit that is left out is none."""
+
+    per_transaction: MinorUnits | None = None
+    daily: MinorUnits | None = None
+    spent: MinorUnits = Field(description="What left on the day `spent_on`, or was held to leave.")
+    spent_on: date | None = None
+
+
 class WalletView(View):
     """A wallet and its balance. `version` counts its entries."""
 
@@ -91,6 +107,8 @@ class WalletView(View):
     user_id: UserId
     currency: str
     status: AccountStatus
+    frozen: FrozenView
+    limits: LimitsView
     balance: BalanceView
     version: int
 
@@ -247,6 +265,13 @@ def view_of_wallet(found: Wallet) -> WalletView:
         user_id=found.user_id,
         currency=found.currency,
         status=found.status,
+        frozen=FrozenView(debits=found.debits_frozen, credits=found.credits_frozen),
+        limits=LimitsView(
+            per_transaction=found.limits.per_transaction,
+            daily=found.limits.daily,
+            spent=found.spent,
+            spent_on=found.spent_on,
+        ),
         balance=BalanceView(posted=found.posted, held=found.held, available=found.available),
         version=found.version,
     )

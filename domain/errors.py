@@ -144,6 +144,18 @@ class CannotRelease(SagapayError):
     code, status = "cannot_release", 409
 
 
+class CannotChangeWallet(SagapayError):
+    """The wallet is closed, for ever."""
+
+    code, status = "cannot_change_wallet", 409
+
+
+class WalletInUse(SagapayError):
+    """Only a wallet without money, without holds and without payments under way can be closed."""
+
+    code, status = "wallet_in_use", 409
+
+
 class BodyTooLarge(SagapayError):
     """The request body is larger than this call takes: 64 KiB, for a batch 4 MiB."""
 
@@ -240,6 +252,8 @@ class DecisionCode(StrEnum):
     INSUFFICIENT_FUNDS = "insufficient_funds"
     WALLET_FROZEN = "wallet_frozen"
     WALLET_CLOSED = "wallet_closed"
+    LIMIT_PER_TRANSACTION_EXCEEDED = "limit_per_transaction_exceeded"
+    LIMIT_DAILY_EXCEEDED = "limit_daily_exceeded"
     CURRENCY_MISMATCH = "currency_mismatch"
     HOLD_ENDED = "hold_ended"
     HOLD_EXCEEDED = "hold_exceeded"
@@ -255,8 +269,10 @@ class DecisionCode(StrEnum):
 
 _MEANINGS = {
     DecisionCode.INSUFFICIENT_FUNDS: "The available balance was less than the amount.",
-    DecisionCode.WALLET_FROZEN: "A wallet of the payment was frozen.",
+    DecisionCode.WALLET_FROZEN: "The sender's wallet was frozen for debits, or the receiver's for credits.",
     DecisionCode.WALLET_CLOSED: "A wallet of the payment was closed.",
+    DecisionCode.LIMIT_PER_TRANSACTION_EXCEEDED: "The amount was more than may leave the wallet in one payment.",
+    DecisionCode.LIMIT_DAILY_EXCEEDED: "With what had left it that day, the amount was more than may leave the wallet.",
     DecisionCode.CURRENCY_MISMATCH: "A wallet of the payment is kept in another currency.",
     DecisionCode.HOLD_ENDED: "The hold had been captured, released, or had expired.",
     DecisionCode.HOLD_EXCEEDED: "The amount was more than what remained of the hold.",

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator, mo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.contracts.payments import RetryPlan
+from domain.contracts.wallets import WalletLimits
 from domain.errors import SettingsInvalid
-from domain.money import CURRENCIES
+from domain.money import CURRENCIES, MAX_MINOR_UNITS
 
 _PASSWORD = re.compile(r"(?<=:)[^@/]+(?=@)")
 
@@ -138,6 +139,12 @@ class Settings(BaseSettings):
 
     # -- payments --------------------------------------------------------------------------------
     home_currency: Currency = Field(default="USD", description="Currency of a new wallet.")
+    wallet_limit_per_transaction: int | None = Field(
+        default=None, ge=1, le=MAX_MINOR_UNITS, description="Most that may leave a new wallet at once, minor units."
+    )
+    wallet_limit_daily: int | None = Field(
+        default=None, ge=1, le=MAX_MINOR_UNITS, description="Most that may leave a new wallet in a day, minor units."
+    )
     transfer_lane: Literal["workflow", "express"] = Field(
         default="workflow",
         description="Who commits a transfer: its workflow, or the API itself where one commit finishes it.",
@@ -185,6 +192,10 @@ class Settings(BaseSettings):
             slow_retry_seconds=self.bank_slow_retry_seconds,
             settlement_poll_seconds=self.settlement_poll_seconds,
         )
+
+    def default_limits(self) -> WalletLimits:
+        """What may leave a wallet that is opened now, until an operator says otherwise."""
+        return WalletLimits(per_transaction=self.wallet_limit_per_transaction, daily=self.wallet_limit_daily)
 
     @field_validator("shard_urls", "migration_urls", mode="before")
     @classmethod

@@ -1,7 +1,7 @@
 """Accounts in memory while a step is decided, and which accounts a step means by its roles."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Final, Literal
 
@@ -31,6 +31,12 @@ class Account:
     version: int
     status: AccountStatus
     updated_at: datetime
+    debits_frozen: bool = False
+    credits_frozen: bool = False
+    limit_per_transaction: int | None = None
+    limit_daily: int | None = None
+    spent_on: date | None = None
+    spent: int = 0
 
     @property
     def public_id(self) -> AccountId:
@@ -46,6 +52,21 @@ class Account:
     def can_spend(self, amount: int) -> bool:
         """Whether `balance − held ≥ floor` would still be true after `amount` left or was held."""
         return self.floor is None or self.balance - self.held - amount >= self.floor
+
+    def spent_by(self, day: date) -> int:
+        """What counts as spent on a banking day. A day before the last one counts as the last: time ran backwards."""
+        return self.spent if self.spent_on is not None and day <= self.spent_on else 0
+
+    def spend(self, amount: int, day: date) -> None:
+        """Count what leaves, or is held to leave."""
+        self.spent = self.spent_by(day) + amount
+        self.spent_on = max(day, self.spent_on or day)
+
+    def give_back(self, amount: int, day: date) -> None:
+        """Take off what was counted on `day` and stays after all, while that is the day that is counted."""
+        if day == self.spent_on:
+            assert self.spent >= amount, f"{self.public_id} gets back more than it has spent"
+            self.spent -= amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ before the next. One that is refused leaves everything as it was.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
+from domain.calendar import banking_date
 from domain.contracts.payments import Failure, PaymentRequest, StepCommand, StepResult
 from domain.errors import DecisionCode, LedgerRejected
 from domain.ids import HoldId, WalletId
@@ -137,7 +138,9 @@ def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, wri
     accounts = book.accounts(wanted)
     record = _first_record(work, transaction, book.moment(accounts.values()), writing)
     if transaction.hold_id is None:
-        failure = _barred(transaction.amount, accounts) or _lacking(transaction.amount, accounts)
+        failure = _barred(transaction.amount, accounts) or _lacking(
+            transaction.amount, accounts, transaction.effective_at
+        )
     else:
         failure = _draw(work, transaction.hold_id, accounts, book, record)
     return replace(_decide(record, rule, accounts, failure, new=True), fingerprint=work.key.fingerprint)
@@ -187,7 +190,9 @@ def _draw(
     failure = _barred(request.amount, accounts) or holds.why_not_captured(hold, request.amount, request.effective_at)
     if failure is None:
         left = holds.captured(hold, request.amount, record.at, releases_rest=request.releases_rest)
-        accounts[Role.SOURCE].held -= hold.remaining - left.remaining
+        source, over = accounts[Role.SOURCE], hold.remaining - left.remaining
+        source.held -= over
+        source.give_back(over - request.amount.minor_units, banking_date(hold.effective_at))
         book.change(left)
         record.draw_on(left)
     return failure
@@ -198,8 +203,12 @@ def place_hold(work: PlaceHold, wanted: Wanted, book: Book, writing: Writing) ->
     accounts = book.accounts(wanted)
     account = accounts[Role.SOURCE]
     amount, at = work.request.amount, book.moment([account])
-    hold = holds.new_hold(work.request, _barred(amount, accounts) or _lacking(amount, accounts), at)
-    account.held += hold.remaining
+    effective_at = work.request.effective_at
+    failure = _barred(amount, accounts) or _lacking(amount, accounts, effective_at)
+    hold = holds.new_hold(work.request, failure, at)
+    if failure is None:
+        account.held += hold.remaining
+        account.spend(hold.remaining, banking_date(effective_at))
     book.change(hold)
     writing.place(hold)
     writing.save(account, at)
@@ -214,6 +223,7 @@ def end_hold(work: EndHold, wanted: Wanted, book: Book, writing: Writing) -> Hol
     left = holds.ended(hold, work.status, work.effective_at, at)
     if left is not hold:
         account.held -= hold.remaining
+        account.give_back(hold.remaining, banking_date(hold.effective_at))
         book.change(left)
         writing.move(left, at)
         writing.save(account, at)
@@ -266,11 +276,15 @@ def _barred(amount: Money, accounts: dict[Role, Account]) -> Failure | None:
         account = accounts.get(role)
         if account is None:
             continue
-        who = "The sender's" if role is Role.SOURCE else "The receiver's"
+        who, side, frozen = (
+            ("The sender's", "debits", account.debits_frozen)
+            if role is Role.SOURCE
+            else ("The receiver's", "credits", account.credits_frozen)
+        )
         if account.status is AccountStatus.CLOSED:
             return Failure(code=DecisionCode.WALLET_CLOSED, detail=f"{who} wallet is closed.")
-        if account.status is AccountStatus.FROZEN:
-            return Failure(code=DecisionCode.WALLET_FROZEN, detail=f"{who} wallet is frozen.")
+        if frozen:
+            return Failure(code=DecisionCode.WALLET_FROZEN, detail=f"{who} wallet is frozen for {side}.")
         if account.currency != amount.currency:
             return Failure(
                 code=DecisionCode.CURRENCY_MISMATCH,
@@ -279,11 +293,29 @@ def _barred(amount: Money, accounts: dict[Role, Account]) -> Failure | None:
     return None
 
 
-def _lacking(amount: Money, accounts: dict[Role, Account]) -> Failure | None:
-    """Why there is not enough for a new payment or hold, or None."""
+def _lacking(amount: Money, accounts: dict[Role, Account], effective_at: datetime) -> Failure | None:
+    """Why so much may not leave the source wallet in a new payment or hold, or None."""
     source = accounts.get(Role.SOURCE)
-    if source is not None and not source.can_spend(amount.minor_units):
+    if source is None:
+        return None
+    if failure := _over_limit(source, amount, effective_at):
+        return failure
+    if not source.can_spend(amount.minor_units):
         return Failure(code=DecisionCode.INSUFFICIENT_FUNDS, detail="The available balance is less than the amount.")
+    return None
+
+
+def _over_limit(source: Account, amount: Money, effective_at: datetime) -> Failure | None:
+    """Why no more may leave a wallet on the banking day of `effective_at`, or None."""
+    asked = amount.minor_units
+    if source.limit_per_transaction is not None and asked > source.limit_per_transaction:
+        most = Money(source.limit_per_transaction, source.currency)
+        return Failure(
+            code=DecisionCode.LIMIT_PER_TRANSACTION_EXCEEDED, detail=f"At most {most} may leave the wallet at once."
+        )
+    if source.limit_daily is not None and source.spent_by(banking_date(effective_at)) + asked > source.limit_daily:
+        most = Money(source.limit_daily, source.currency)
+        return Failure(code=DecisionCode.LIMIT_DAILY_EXCEEDED, detail=f"At most {most} may leave the wallet in a day.")
     return None
 
 
@@ -309,6 +341,8 @@ def _decide(
 def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -> None:
     amount = record.transaction.amount.minor_units
     source = accounts.get(Role.SOURCE)
+    if source is not None:
+        _count(rule, source, amount, banking_date(record.transaction.effective_at))
     if rule.hold is not None and rule.hold is not HoldChange.DRAW:
         assert source is not None
         if rule.hold is HoldChange.PLACE:
@@ -325,3 +359,11 @@ def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -
     for account in accounts.values():
         assert account.can_spend(0), f"{account.public_id} would fall below its floor"
         record.save(account)
+
+
+def _count(rule: Rule, source: Account, amount: int, day: date) -> None:
+    """What counts against the wallet's daily limit is what was asked for on a day and has not come back on it."""
+    if rule.spends:
+        source.spend(amount, day)
+    elif rule.gives_back:
+        source.give_back(amount, day)

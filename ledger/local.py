@@ -12,6 +12,7 @@ from sqlalchemy import text
 from domain.clock import Clock, SystemClock
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.contracts.wallets import WalletChange
 from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
 from domain.holds import HoldStatus
 from domain.ids import BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
@@ -21,18 +22,17 @@ from infra.settings import Settings
 from ledger import queries, statements
 from ledger.batches import Batches
 from ledger.rules import RULES
-from ledger.service import AcceptedHold, AccountStatus, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
+from ledger.service import AcceptedHold, ChangedWallet, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shard, Shards
+from ledger.wallet_changes import change_wallet
 from ledger.work import Begin, EndHold, PlaceHold, Receive, Take
 from ledger.writers import Writers
 
 _OPEN_WALLET = text("""
-    INSERT INTO ledger.accounts (account_id, kind, user_id, client_id, currency, floor)
-    VALUES (:wallet_id, 'wallet', :user_id, :client_id, :currency, 0) ON CONFLICT (account_id) DO NOTHING
-""")
-_SET_STATUS = text("""
-    UPDATE ledger.accounts SET status = :status WHERE account_id = :wallet_id AND kind = 'wallet'
-    RETURNING account_id, user_id, client_id, currency, status, balance, held, version
+    INSERT INTO ledger.accounts
+        (account_id, kind, user_id, client_id, currency, floor, limit_per_transaction, limit_daily)
+    VALUES (:wallet_id, 'wallet', :user_id, :client_id, :currency, 0, :per_transaction, :daily)
+    ON CONFLICT (account_id) DO NOTHING
 """)
 
 _ENDS_A_TRANSFER: Final = {
@@ -49,6 +49,7 @@ class LocalLedger:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.shards = Shards(settings)
         self._clock = clock or SystemClock()
+        self._default_limits = settings.default_limits()
         self._writers = [
             Writers(
                 shard.engine,
@@ -201,6 +202,8 @@ class LocalLedger:
             "user_id": user_id.uuid,
             "client_id": client_id.uuid,
             "currency": currency,
+            "per_transaction": self._default_limits.per_transaction,
+            "daily": self._default_limits.daily,
         }
         async with transaction(self.shards.of(wallet_id).engine) as connection:
             await connection.execute(_OPEN_WALLET, parameters)
@@ -210,13 +213,10 @@ class LocalLedger:
         async with reading(self.shards.of(wallet_id).engine) as connection:
             return await queries.find_wallet(connection, wallet_id)
 
-    async def set_wallet_status(self, wallet_id: WalletId, status: AccountStatus) -> Wallet:
+    async def change_wallet(self, wallet_id: WalletId, change: WalletChange) -> ChangedWallet:
         """See LedgerService."""
         async with transaction(self.shards.of(wallet_id).engine) as connection:
-            row = (await connection.execute(_SET_STATUS, {"wallet_id": wallet_id.uuid, "status": status})).first()
-        if row is None:
-            raise NotFound(f"There is no wallet {wallet_id}.")
-        return queries.wallet_of(row)
+            return await change_wallet(connection, wallet_id, change, self._clock.now())
 
     async def entries(self, wallet_id: WalletId, *, before_version: int | None, limit: int) -> Sequence[Entry]:
         """See LedgerService."""

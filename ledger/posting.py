@@ -236,6 +236,12 @@ def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
         version=row.version,
         status=AccountStatus(row.status),
         updated_at=row.updated_at,
+        debits_frozen=row.debits_frozen,
+        credits_frozen=row.credits_frozen,
+        limit_per_transaction=row.limit_per_transaction,
+        limit_daily=row.limit_daily,
+        spent_on=row.spent_on,
+        spent=row.spent,
     )
 
 

@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.contracts.payments import Attention, Failure, StepResult
+from domain.contracts.wallets import WalletLimits
 from domain.errors import LedgerRejected
 from domain.holds import HoldStatus
 from domain.ids import BankAccountId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
@@ -40,10 +41,9 @@ _TIMELINE = text("""
     SELECT type, step, detail, effective_at, created_at FROM ledger.transaction_events
     WHERE transaction_id = :id ORDER BY created_at, event_id
 """)
-_WALLET = text("""
-    SELECT account_id, user_id, client_id, currency, status, balance, held, version
-    FROM ledger.accounts WHERE account_id = :id AND kind = 'wallet'
-""")
+WALLET_COLUMNS: Final = """account_id, user_id, client_id, currency, status, balance, held, version, debits_frozen,
+    credits_frozen, limit_per_transaction, limit_daily, spent_on, spent"""
+_WALLET = text(f"SELECT {WALLET_COLUMNS} FROM ledger.accounts WHERE account_id = :id AND kind = 'wallet'")  # noqa: S608
 _ENTRIES = text("""
     SELECT entry_id, transaction_id, type, amount, currency, balance_after, version, created_at
     FROM ledger.ledger_entries
@@ -128,6 +128,11 @@ def wallet_of(row: Row[tuple[object, ...]]) -> Wallet:
         posted=row.balance,
         held=row.held,
         version=row.version,
+        debits_frozen=row.debits_frozen,
+        credits_frozen=row.credits_frozen,
+        limits=WalletLimits(per_transaction=row.limit_per_transaction, daily=row.limit_daily),
+        spent_on=row.spent_on,
+        spent=row.spent,
     )
 
 

@@ -98,6 +98,8 @@ def _standing_of(account: Account) -> Row:
         "held": account.held,
         "version": account.version,
         "updated_at": account.updated_at,
+        "spent_on": account.spent_on,
+        "spent": account.spent,
     }
 
 

@@ -71,6 +71,16 @@ class Rule:
     not_after: Step | None = None
 
     @property
+    def spends(self) -> bool:
+        """Whether the source wallet's money begins to leave: what counts against its limits."""
+        return self.first and (self.hold is HoldChange.PLACE or (self.debit is Role.SOURCE and self.hold is None))
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether money that had begun to leave stays in the source wallet after all."""
+        return self.hold is HoldChange.RELEASE or self.credit is Role.SOURCE
+
+    @property
     def roles(self) -> tuple[Role, ...]:
         """The accounts that the step locks or asks about."""
         wanted = [self.debit, self.credit, Role.SOURCE if self.hold else None]

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Protocol
 
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.contracts.wallets import WalletChange, WalletLimits
 from domain.holds import HoldStatus
 from domain.ids import BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
@@ -15,7 +16,11 @@ from domain.transactions import Step, TransactionKind, TransactionStatus
 
 
 class AccountStatus(StrEnum):
-    """A frozen or closed wallet starts no new payment; what was accepted before goes to its end."""
+    """A wallet that is frozen on a side, or closed, starts no new payment there.
+
+    What was accepted before goes to its end; a wallet with payments under way cannot be closed, and a closed one is
+    never opened again.
+    """
 
     ACTIVE = "active"
     FROZEN = "frozen"
@@ -34,11 +39,25 @@ class Wallet:
     posted: int
     held: int
     version: int
+    debits_frozen: bool
+    credits_frozen: bool
+    limits: WalletLimits
+    spent_on: date | None
+    spent: int
+    """What left it on the banking day `spent_on`, or was held to leave it."""
 
     @property
     def available(self) -> int:
         """What can be spent: posted less held."""
         return self.posted - self.held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedWallet:
+    """The wallet after a change; `replayed` if the key was used before."""
+
+    wallet: Wallet
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,8 +234,11 @@ class LedgerService(Protocol):
         """A wallet with its balance, strongly consistent."""
         ...
 
-    async def set_wallet_status(self, wallet_id: WalletId, status: AccountStatus) -> Wallet:
-        """Freeze or unfreeze a wallet. Raises NotFound."""
+    async def change_wallet(self, wallet_id: WalletId, change: WalletChange) -> ChangedWallet:
+        """Freeze, unfreeze, limit or close a wallet, and record who asked for it and why; once for each key.
+
+        Raises NotFound, IdempotencyKeyReused, CannotChangeWallet for a closed wallet, WalletInUse.
+        """
         ...
 
     async def entries(self, wallet_id: WalletId, *, before_version: int | None, limit: int) -> Sequence[Entry]:

@@ -40,7 +40,7 @@ LOCK_HOLDS: Final = f"""
 
 LOCK_ACCOUNTS: Final = """
     SELECT encode(uuid_send(account_id), 'hex') AS account_id, kind, currency, balance, held, floor, version, status,
-           updated_at
+           updated_at, debits_frozen, credits_frozen, limit_per_transaction, limit_daily, spent_on, spent
     FROM ledger.accounts WHERE account_id = ANY(%(account_ids)s::uuid[]) ORDER BY accounts.account_id FOR NO KEY UPDATE
 """
 
@@ -97,9 +97,11 @@ _PARTS: Final = {
              currency text, balance_after bigint, version bigint, created_at timestamptz)""",
     "accounts": """
         UPDATE ledger.accounts a
-        SET balance = n.balance, held = n.held, version = n.version, updated_at = n.updated_at
+        SET balance = n.balance, held = n.held, version = n.version, updated_at = n.updated_at,
+            spent_on = n.spent_on, spent = n.spent
         FROM jsonb_to_recordset(%(accounts)s::jsonb) AS n(
-             account_id uuid, balance bigint, held bigint, version bigint, updated_at timestamptz)
+             account_id uuid, balance bigint, held bigint, version bigint, updated_at timestamptz, spent_on date,
+             spent bigint)
         WHERE a.account_id = n.account_id""",
     "placed_holds": """
         INSERT INTO ledger.holds

@@ -4,7 +4,9 @@
 |---|---|---|
 | 1 | postings sum to zero, are as ruled, and so does the shard | postings, balances |
 | 2 | floors, held amounts, and the constraints that enforce them | balances, guards |
+| 2 | what counts against a daily limit is not less than what left | wallets |
 | 3 | the application's grants, the triggers on tables and partitions | guards |
+| 3 | a wallet's rules are what its last change made of them | wallets |
 | 4 | stored balances, running balances, versions, time | balances |
 | 5 | one payment, batch or hold per key, one key for each | payments |
 | 6 | one outcome per step, steps in order, their postings, timelines; failures moved nothing | payments, postings |

@@ -39,7 +39,8 @@ class AllOf:
 
 # What the migrations let the application's role update, "*" for all columns of a table; everything else it may not.
 _UPDATABLE: Final = """(VALUES
-    ('accounts', 'balance held version status updated_at'),
+    ('accounts', 'balance held version status updated_at debits_frozen credits_frozen limit_per_transaction '
+                 'limit_daily spent_on spent'),
     ('transactions', 'status failure_code failure_detail attention completed_at'),
     ('holds', 'captured status ended_at'),
     ('transfer_batches', 'status failed_index failure_code failure_detail completed_at'),
@@ -97,6 +98,8 @@ TRIGGERS: Final = AllOf(
             ('ledger_entries', 'immutable', true), ('postings', 'immutable', true),
             ('transaction_steps', 'immutable', true), ('transaction_events', 'immutable', true),
             ('idempotency_keys', 'immutable', true),
+            ('account_changes', 'immutable', false), ('account_changes', 'never_truncated', false),
+            ('accounts', 'closed_for_ever', false),
             ('ledger_entries', 'never_truncated', true), ('postings', 'never_truncated', true),
             ('transactions', 'legal_status_move', true), ('holds', 'hold_ends_once', true),
             ('transfer_batches', 'legal_batch_move', true), ('transfer_batch_items', 'batch_item_ends_once', true)
@@ -114,7 +117,8 @@ CONSTRAINTS: Final = AllOf(
         SELECT w.root AS subject, format('constraint %s is missing or not valid', w.guard) AS detail,
                coalesce(c.convalidated AND (c.conindid = 0 OR i.indisvalid), false) AS holds
         FROM (VALUES
-            ('accounts', 'accounts_floor'), ('accounts', 'accounts_pkey'), ('transactions', 'transactions_pkey'),
+            ('accounts', 'accounts_floor'), ('accounts', 'accounts_frozen'), ('accounts', 'accounts_closed'),
+            ('accounts', 'accounts_pkey'), ('transactions', 'transactions_pkey'),
             ('transaction_steps', 'transaction_steps_pkey'), ('idempotency_keys', 'idempotency_keys_pkey'),
             ('ledger_entries', 'ledger_entries_pkey'), ('postings', 'postings_pkey'),
             ('holds', 'holds_transaction_id_key'), ('holds', 'holds_of_sagas_stay')

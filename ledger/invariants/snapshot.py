@@ -165,6 +165,7 @@ _RULES_JSON: Final = json.dumps(
             "debit": rule.debit,
             "credit": rule.credit,
             "hold": rule.hold,
+            "spends": rule.spends,
             "prior": rule.after,
             "excluded": rule.not_after,
             "result": rule.then,
@@ -174,7 +175,7 @@ _RULES_JSON: Final = json.dumps(
 )
 RULES_TABLE: Final = (
     "jsonb_to_recordset(CAST(:rules AS jsonb)) AS rule (step text, kind text, first boolean, elsewhere boolean, "
-    "debit text, credit text, hold text, prior text, excluded text, result text)"
+    "debit text, credit text, hold text, spends boolean, prior text, excluded text, result text)"
 )
 """ledger/rules.py as a table `rule` for a FROM clause."""
 

@@ -16,14 +16,46 @@ CREATE TABLE ledger.accounts (
     floor      bigint,
     version    bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
     status     text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'frozen', 'closed')),
+    debits_frozen  boolean NOT NULL DEFAULT false,
+    credits_frozen boolean NOT NULL DEFAULT false,
+    limit_per_transaction bigint CHECK (limit_per_transaction > 0),
+    limit_daily           bigint CHECK (limit_daily > 0),
+    spent_on   date,
+    spent      bigint NOT NULL DEFAULT 0 CHECK (spent >= 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT accounts_frozen CHECK ((status = 'frozen') = (debits_frozen OR credits_frozen)),
+    CONSTRAINT accounts_closed CHECK (status <> 'closed' OR (balance = 0 AND held = 0)),
     CONSTRAINT accounts_floor CHECK (floor IS NULL OR balance - held >= floor),
     CONSTRAINT accounts_owner CHECK ((kind = 'wallet') = (user_id IS NOT NULL AND client_id IS NOT NULL)),
     CONSTRAINT accounts_code CHECK ((kind = 'wallet') = (code IS NULL))
 ) WITH (fillfactor = 70);
 COMMENT ON COLUMN ledger.accounts.balance IS
     'Minor units, positive on the normal side: wallets, due_to, fees and suspense are credit-normal, the rest debit-normal.';
+
+COMMENT ON COLUMN ledger.accounts.spent IS
+    'Minor units that left the wallet, or were held to leave it, on the banking day spent_on; what came back is taken off.';
+
+-- The rules of a wallet as each change left them, with who asked for it and why.
+CREATE TABLE ledger.account_changes (
+    account_id     uuid NOT NULL,
+    number         integer NOT NULL CHECK (number > 0),
+    kind           text NOT NULL CHECK (kind IN ('freeze', 'unfreeze', 'limit', 'close')),
+    status         text NOT NULL,
+    debits_frozen  boolean NOT NULL,
+    credits_frozen boolean NOT NULL,
+    limit_per_transaction bigint,
+    limit_daily           bigint,
+    changed_by     text NOT NULL,
+    reason         text NOT NULL,
+    key_digest     bytea CHECK (length(key_digest) = 16),
+    fingerprint    bytea CHECK (length(fingerprint) = 32),
+    effective_at   timestamptz NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account_id, number),
+    UNIQUE (account_id, key_digest),
+    CHECK ((key_digest IS NULL) = (fingerprint IS NULL))
+);
 
 CREATE TABLE ledger.transactions (
     transaction_id         uuid NOT NULL PRIMARY KEY,
@@ -215,6 +247,10 @@ CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.transaction_events
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.idempotency_keys
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.account_changes
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.account_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.ledger_entries
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.postings
@@ -239,6 +275,13 @@ END $$;
 CREATE TRIGGER hold_ends_once BEFORE UPDATE ON ledger.holds
     FOR EACH ROW WHEN (OLD.status <> 'active' OR NEW.captured < OLD.captured)
     EXECUTE FUNCTION ledger.hold_ends_once();
+-- Only a change of rules sets a status, so that no posting pays for this.
+CREATE FUNCTION ledger.closed_for_ever() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'account % is closed', OLD.account_id USING ERRCODE = 'SG009';
+END $$;
+CREATE TRIGGER closed_for_ever BEFORE UPDATE OF status ON ledger.accounts
+    FOR EACH ROW WHEN (OLD.status = 'closed') EXECUTE FUNCTION ledger.closed_for_ever();
 
 -- Partitions: by month of the UUIDv7 (its first 48 bits are Unix milliseconds), the outbox by day.
 CREATE FUNCTION ledger.uuid_at(moment timestamptz) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
@@ -296,10 +339,11 @@ SELECT ledger.ensure_partitions();
 
 GRANT USAGE ON SCHEMA ledger TO sagapay_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO sagapay_app;
-GRANT INSERT ON ledger.accounts, ledger.transactions, ledger.transaction_steps, ledger.transaction_events,
+GRANT INSERT ON ledger.accounts, ledger.account_changes, ledger.transactions, ledger.transaction_steps, ledger.transaction_events,
                 ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox
       TO sagapay_app;
-GRANT UPDATE (balance, held, version, status, updated_at) ON ledger.accounts TO sagapay_app;
+GRANT UPDATE (balance, held, version, status, debits_frozen, credits_frozen, limit_per_transaction, limit_daily,
+              spent_on, spent, updated_at) ON ledger.accounts TO sagapay_app;
 GRANT UPDATE (status, failure_code, failure_detail, attention, completed_at) ON ledger.transactions TO sagapay_app;
 GRANT UPDATE (captured, status, ended_at) ON ledger.holds TO sagapay_app;
 GRANT INSERT, UPDATE ON ledger.relay_positions, ledger.consumer_positions TO sagapay_app;

@@ -304,7 +304,8 @@ async def test_what_is_not_there(rest: Stage) -> None:
         demand_problem(await rest.app.get(path), 404, "not_found")
     missing = await rest.app.post(f"/v1/transactions/{TransactionId.new(5)}/cancel", {})
     demand_problem(missing, 404, "not_found")
-    demand_problem(await rest.operator.post(f"/v1/wallets/{WalletId.new(5)}/freeze", {}), 404, "not_found")
+    unknown = f"/v1/wallets/{WalletId.new(5)}"
+    demand_problem(await rest.operator.post(f"{unknown}/freeze", {"reason": "A test"}), 404, "not_found")
 
 
 async def test_a_method_that_is_not_there(rest: Stage) -> None:

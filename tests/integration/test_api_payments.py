@@ -92,7 +92,7 @@ async def test_a_frozen_wallet_neither_pays_nor_is_paid(rest: Stage) -> None:
         assert response.status_code == 202
         assert response.json()["failure"]["code"] == "wallet_frozen"
     assert (await rest.posted(person), await rest.posted(other)) == (1_000, 1_000)
-    active = await rest.operator.post(f"/v1/wallets/{person.wallet_id}/unfreeze", {})
+    active = await rest.operator.post(f"/v1/wallets/{person.wallet_id}/unfreeze", {"reason": "It was found"})
     assert active.json()["status"] == "active"
     paid = await rest.app.post("/v1/transfers", rest.transfer_body(person, other))
     assert paid.json()["status"] == "succeeded"

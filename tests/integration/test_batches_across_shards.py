@@ -18,6 +18,7 @@ from domain.batches import BatchStatus
 from domain.clock import SystemClock
 from domain.contracts.batches import BatchCommand, BatchCounts, BatchSlice
 from domain.contracts.payments import RetryPlan, StepCommand
+from domain.contracts.wallets import ChangeKind
 from domain.errors import NotOnOneShard
 from domain.ids import UserId, WalletId, random_bucket
 from domain.transactions import Step
@@ -30,9 +31,8 @@ from ledger.batches import Batches
 from ledger.directory import Directory, NewUser
 from ledger.invariants import verify_shards
 from ledger.local import LocalLedger
-from ledger.service import AccountStatus
 from tests.money.batches import Transfer, new_batch, unused_key
-from tests.money.requests import Client
+from tests.money.requests import Client, change_wallet
 from tests.money.scratch import Databases, settings_of
 from tests.stack.servers import Servers
 
@@ -94,7 +94,7 @@ async def paid(
 async def test_receivers_on_both_shards_are_paid(app: Client, both: LocalLedger, temporal: Temporal) -> None:
     sender, near = await wallet(app, 0, 100), await wallet(app, 0)
     far, frozen = await wallet(app, 1), await wallet(app, 1)
-    await both.set_wallet_status(frozen, AccountStatus.FROZEN)
+    await change_wallet(both, frozen, ChangeKind.FREEZE)
     batch = await paid(app, both, temporal, sender, [(near, 10), (far, 20), (frozen, 30), (far, 40), (near, 50)])
     assert (batch.status, batch.counts) == (BatchStatus.COMPLETED, BatchCounts(succeeded=3, failed=2))
     assert [await app.money(each) for each in (near, far, frozen)] == [(10, 0), (60, 0), (0, 0)]

@@ -8,6 +8,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from domain.clock import SettableClock
+from domain.contracts.wallets import ChangeKind
 from domain.errors import IdempotencyKeyReused, LedgerRejected, NotFound
 from domain.events import AnyEvent, HoldEvent
 from domain.holds import HoldStatus
@@ -15,11 +16,11 @@ from domain.ids import ClientId, HoldId, WalletId
 from domain.transactions import Step, StepDecision, TransactionKind
 from ledger.invariants import verify
 from ledger.local import LocalLedger
-from ledger.service import AccountStatus, Hold
+from ledger.service import Hold
 from ledger.work import EndHold
 from tests.money.holds import HOUR, capture, capture_request, hold_request, place, standing
 from tests.money.records import Records
-from tests.money.requests import REFUSED_BY_BANK, Client, again
+from tests.money.requests import REFUSED_BY_BANK, Client, again, change_wallet
 from tests.money.scratch import Database
 from tests.stack.servers import Servers
 
@@ -124,13 +125,14 @@ async def test_an_ended_hold_stays_as_it_ended(client: Client, ledger: LocalLedg
 async def test_a_hold_that_cannot_be_placed_is_recorded_as_failed(
     client: Client, records: Records, ledger: LocalLedger, amount: int, code: str
 ) -> None:
-    wallet = await client.open_wallet(100)
+    balance = 0 if code == "wallet_closed" else 100
+    wallet = await client.open_wallet(balance)
     if code != "insufficient_funds":
-        await ledger.set_wallet_status(wallet, AccountStatus.FROZEN if "frozen" in code else AccountStatus.CLOSED)
+        await change_wallet(ledger, wallet, ChangeKind.FREEZE if "frozen" in code else ChangeKind.CLOSE)
     hold = await place(client, wallet, amount)
     assert (hold.status, present(hold.failure).code, hold.remaining) == (FAILED, code, 0)
     assert present(await ledger.hold(hold.hold_id)) == hold
-    assert await client.money(wallet) == (100, 0)
+    assert await client.money(wallet) == (balance, 0)
     assert told(records, hold) == [("hold.failed", FAILED, 0)]
     assert await sound(ledger)
 
@@ -156,7 +158,7 @@ async def test_captures_that_are_decided_against_are_recorded_and_move_nothing(
     client: Client, ledger: LocalLedger
 ) -> None:
     wallet, shop, frozen = [await client.open_wallet(amount) for amount in (1_000, 0, 0)]
-    await ledger.set_wallet_status(frozen, AccountStatus.FROZEN)
+    await change_wallet(ledger, frozen, ChangeKind.FREEZE)
     holds = {status: await place(client, wallet, 50) for status in (ACTIVE, CAPTURED, RELEASED)}
     holds[EXPIRED] = await place(client, wallet, 50, life=-HOUR)
     holds[FAILED] = await place(client, wallet, 2_000)

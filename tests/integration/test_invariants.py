@@ -19,6 +19,7 @@ from tests.money.corruptions import CORRUPTIONS, Corruption
 from tests.money.holds import HOLDER, hold_in_every_way
 from tests.money.requests import BANK, Client
 from tests.money.scratch import Database, Databases
+from tests.money.wallet_corruptions import WALLET_CORRUPTIONS
 from tests.stack.servers import Servers
 
 BATCH_PAYER = 100
@@ -97,7 +98,7 @@ async def test_progress_counts_up_to_its_total(engine: AsyncEngine) -> None:
     assert seen[-1] == (seen[0][1], seen[0][1])
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS, ids=lambda corruption: corruption.what)
+@pytest.mark.parametrize("corruption", CORRUPTIONS + WALLET_CORRUPTIONS, ids=lambda corruption: corruption.what)
 async def test_a_corruption_is_found(
     corruption: Corruption, spoiled: AsyncConnection, payments: dict[str, str]
 ) -> None:
@@ -113,7 +114,7 @@ async def test_a_corruption_is_found(
 
 
 def test_every_invariant_is_heard() -> None:
-    heard = {name for corruption in CORRUPTIONS for name in corruption.breaks}
+    heard = {name for corruption in (*CORRUPTIONS, *WALLET_CORRUPTIONS) for name in corruption.breaks}
     assert heard == {invariant.name for invariant in INVARIANTS}
 
 

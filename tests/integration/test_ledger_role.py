@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from api.app import create_app
 from api.backends import Backends
 from domain.contracts.payments import StepResult
+from domain.contracts.wallets import ChangeKind
 from domain.errors import IdempotencyKeyReused, InternalError, LedgerBusy, LedgerRejected, LedgerUnavailable, NotFound
 from domain.ids import WalletId
 from domain.transactions import Step, StepDecision, TransactionKind
@@ -24,11 +25,11 @@ from ledger.invariants import verify
 from ledger.local import LocalLedger
 from ledger.opening import open_ledger
 from ledger.server import serve
-from ledger.service import AccountStatus, LedgerService
+from ledger.service import LedgerService
 from ledger.wire import SERVICE
 from tests.money.books import pay_in_every_way
 from tests.money.records import Records
-from tests.money.requests import Client, again
+from tests.money.requests import Client, again, change_wallet
 from tests.money.role import LedgerProcess, running_ledger
 from tests.money.scratch import Database
 from tests.property.anything import anatomy
@@ -119,7 +120,7 @@ async def test_it_answers_as_the_service_in_this_process(
     assert request.idempotency is not None
     key = request.idempotency.key_digest
     assert await remote.find_key(key, near=wallet) == await ledger.find_key(key, near=wallet) is not None
-    frozen = await remote.set_wallet_status(wallet, AccountStatus.FROZEN)
+    frozen = await change_wallet(remote, wallet, ChangeKind.FREEZE)
     assert anatomy(frozen) == anatomy(await ledger.wallet(wallet))
     assert records.steps(first.transaction_id) == [("hold_withdrawal", "posted")]
 
@@ -133,7 +134,7 @@ async def test_errors_arrive_as_themselves(caller: Client, remote: LedgerService
     with pytest.raises(IdempotencyKeyReused):
         await caller.transfer(wallet, other, 2, key="one")
     with pytest.raises(NotFound, match=str(unknown := WalletId.new(0))):
-        await remote.set_wallet_status(unknown, AccountStatus.FROZEN)
+        await change_wallet(remote, unknown, ChangeKind.FREEZE)
     assert await remote.wallet(unknown) is None
     with pytest.raises(InternalError) as told:  # A bug, which the process keeps to itself, and goes on.
         await remote.entries(wallet, before_version=None, limit=-1)

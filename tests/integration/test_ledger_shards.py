@@ -8,16 +8,16 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contracts.payments import Failure, PaymentRequest, StepResult
-from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected
+from domain.contracts.wallets import ChangeKind, WalletLimits
+from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected, WalletInUse
 from domain.ids import UserId, WalletId, random_bucket
 from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 from ledger.invariants import Finding, verify_shards
 from ledger.invariants.between import read_dues
 from ledger.local import LocalLedger
-from ledger.service import AccountStatus
 from tests.money.records import Records
-from tests.money.requests import Client, again
+from tests.money.requests import Client, again, change_wallet
 from tests.money.scratch import Database, Databases, settings_of
 from tests.stack.servers import Servers
 
@@ -145,19 +145,20 @@ async def test_every_step_can_be_repeated_at_any_time(across: Across) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
-    [(AccountStatus.FROZEN, DecisionCode.WALLET_FROZEN), (AccountStatus.CLOSED, DecisionCode.WALLET_CLOSED)],
+    ("kind", "code"),
+    [(ChangeKind.FREEZE, DecisionCode.WALLET_FROZEN), (ChangeKind.CLOSE, DecisionCode.WALLET_CLOSED)],
 )
-async def test_what_the_receiver_cannot_take_is_given_back(across: Across, status: AccountStatus, code: str) -> None:
+async def test_what_the_receiver_cannot_take_is_given_back(across: Across, kind: ChangeKind, code: str) -> None:
     sender, receiver = await across.pair()
     request = across.asked(sender, receiver)
-    await across.ledger.set_wallet_status(receiver, status)
+    await change_wallet(across.ledger, receiver, kind)
     await across.send(request)
     received = await across.ledger.receive_transfer(request)
     assert received.failure is not None
     assert (received.decision, received.failure.code) == (REFUSED, code)
     # What was refused stays refused, even if it were possible by now.
-    await across.ledger.set_wallet_status(receiver, AccountStatus.ACTIVE)
+    if kind is ChangeKind.FREEZE:
+        await change_wallet(across.ledger, receiver, ChangeKind.UNFREEZE)
     assert (await across.ledger.receive_transfer(request)).decision is REFUSED
     with pytest.raises(LedgerRejected):
         await across.end(request, Step.COMPLETE_TRANSFER)
@@ -168,6 +169,27 @@ async def test_what_the_receiver_cannot_take_is_given_back(across: Across, statu
     assert found.failure == received.failure
     assert await across.posted(sender, receiver) == [1_000, 0]
     assert across.told(1, request) == []
+    assert await across.wrong() == {}
+
+
+async def test_what_is_given_back_makes_room_in_the_senders_limit_and_keeps_the_wallet_open(across: Across) -> None:
+    sender, receiver = await across.pair()
+    await change_wallet(across.ledger, sender, ChangeKind.LIMIT, limits=WalletLimits(daily=1_000))
+    sent, over = across.asked(sender, receiver, 1_000), across.asked(sender, receiver, 1)
+    await across.send(sent)
+    assert (await across.client.wallet(sender)).spent == 1_000
+    with pytest.raises(WalletInUse):  # It is empty, but what is on its way may come back.
+        await change_wallet(across.ledger, sender, ChangeKind.CLOSE)
+    refused = await across.send(over)
+    assert refused.failure is not None
+    assert refused.failure.code == DecisionCode.LIMIT_DAILY_EXCEEDED
+    await across.ledger.receive_transfer(sent, CANCELLED)
+    await across.end(sent, Step.REVERSE_TRANSFER, CANCELLED)
+    assert (await across.client.wallet(sender)).spent == 0
+    again_sent = across.asked(sender, receiver, 1_000)
+    assert (await across.send(again_sent)).status is PROCESSING
+    assert (await across.ledger.receive_transfer(again_sent)).decision is POSTED
+    assert (await across.end(again_sent, Step.COMPLETE_TRANSFER)).status is SUCCEEDED
     assert await across.wrong() == {}
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.contracts.wallets import ChangeKind
 from domain.errors import IdempotencyKeyReused, IllegalTransition, LedgerRejected, NotFound
 from domain.ids import TransactionId, WalletId
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
@@ -9,7 +10,7 @@ from ledger.local import LocalLedger
 from ledger.rules import RULES
 from ledger.service import AccountStatus
 from tests.money.records import Records
-from tests.money.requests import REFUSED_BY_BANK, Client
+from tests.money.requests import REFUSED_BY_BANK, Client, change_wallet
 
 POSTED, REFUSED = StepDecision.POSTED, StepDecision.REFUSED
 PROCESSING, SUCCEEDED, FAILED = TransactionStatus.PROCESSING, TransactionStatus.SUCCEEDED, TransactionStatus.FAILED
@@ -105,13 +106,13 @@ async def test_the_whole_balance_can_be_spent_but_not_a_cent_more(client: Client
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(AccountStatus.FROZEN, "wallet_frozen"), (AccountStatus.CLOSED, "wallet_closed")]
+    ("kind", "balance", "code"), [(ChangeKind.FREEZE, 1_000, "wallet_frozen"), (ChangeKind.CLOSE, 0, "wallet_closed")]
 )
 async def test_a_frozen_or_closed_wallet_begins_nothing(
-    client: Client, ledger: LocalLedger, status: AccountStatus, code: str
+    client: Client, ledger: LocalLedger, kind: ChangeKind, balance: int, code: str
 ) -> None:
-    stopped, other = await client.open_wallet(1_000), await client.open_wallet(1_000)
-    await ledger.set_wallet_status(stopped, status)
+    stopped, other = await client.open_wallet(balance), await client.open_wallet(1_000)
+    await change_wallet(ledger, stopped, kind)
     begun = [
         await client.transfer(stopped, other, 1),
         await client.transfer(other, stopped, 1),
@@ -121,20 +122,20 @@ async def test_a_frozen_or_closed_wallet_begins_nothing(
     assert [(result.decision, result.status, result.failure and result.failure.code) for result in begun] == [
         (REFUSED, FAILED, code)
     ] * 4
-    assert (await client.money(stopped), await client.money(other)) == ((1_000, 0), (1_000, 0))
+    assert (await client.money(stopped), await client.money(other)) == ((balance, 0), (1_000, 0))
 
 
 async def test_a_frozen_wallet_finishes_what_was_accepted_before(client: Client, ledger: LocalLedger) -> None:
     wallet = await client.open_wallet(1_000)
     leaving, staying = await client.begin_withdrawal(wallet, 400), await client.begin_withdrawal(wallet, 100)
     arriving = await client.begin_deposit(wallet, 50)
-    frozen = await ledger.set_wallet_status(wallet, AccountStatus.FROZEN)
+    frozen = await change_wallet(ledger, wallet, ChangeKind.FREEZE)
     assert (frozen.status, frozen.posted, frozen.held) == (AccountStatus.FROZEN, 1_000, 500)
     await client.take(leaving, Step.CAPTURE_WITHDRAWAL, Step.SETTLE_WITHDRAWAL)
     await client.take(staying, Step.RELEASE_WITHDRAWAL, failure=REFUSED_BY_BANK)
     await client.take(arriving, Step.CREDIT_DEPOSIT, Step.SETTLE_DEPOSIT)
     assert await client.money(wallet) == (650, 0)
-    await ledger.set_wallet_status(wallet, AccountStatus.ACTIVE)
+    await change_wallet(ledger, wallet, ChangeKind.UNFREEZE)
     assert (await client.begin_withdrawal(wallet, 650)).decision is POSTED
 
 
@@ -282,5 +283,5 @@ async def test_what_is_not_there_is_not_found(client: Client, ledger: LocalLedge
     assert list(await ledger.timeline(TransactionId.new(1))) == []
     assert await ledger.find_key("00" * 16, WalletId.new(1)) is None
     with pytest.raises(NotFound):
-        await ledger.set_wallet_status(WalletId.new(1), AccountStatus.FROZEN)
+        await change_wallet(ledger, WalletId.new(1), ChangeKind.FREEZE)
     assert client.ledger is ledger

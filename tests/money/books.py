@@ -1,10 +1,12 @@
 """Books with one payment of every kind in every state it can stop in."""
 
+from dataclasses import replace
 from typing import Final
 
 from domain.contracts.payments import StepResult
+from domain.contracts.wallets import ChangeKind, WalletLimits
 from domain.transactions import Step
-from tests.money.requests import REFUSED_BY_BANK, Client
+from tests.money.requests import REFUSED_BY_BANK, Client, change_wallet
 
 CREDITED: Final = 700
 RECORDED: Final = 600
@@ -34,4 +36,8 @@ async def pay_in_every_way(client: Client) -> dict[str, StepResult]:
     await client.take(paid["released"], Step.RELEASE_WITHDRAWAL, failure=REFUSED_BY_BANK)
     await client.take(paid["credited deposit"], Step.CREDIT_DEPOSIT)
     await client.take(paid["failed deposit"], Step.FAIL_DEPOSIT, failure=REFUSED_BY_BANK)
+    limits = WalletLimits(per_transaction=5_000, daily=50_000)
+    await change_wallet(client.ledger, a, ChangeKind.LIMIT, limits=limits)
+    await change_wallet(client.ledger, a, ChangeKind.LIMIT, limits=replace(limits, daily=60_000))
+    await change_wallet(client.ledger, b, ChangeKind.FREEZE, credits=False)
     return paid

@@ -325,6 +325,7 @@ _CLIENT_HOLDS: Final = (
         "a hold ended and still holds",
         "UPDATE ledger.holds SET status = 'active', ended_at = NULL WHERE hold_id = {released hold}",
         "held amounts",
+        "spent",
         "hold events",
     ),
     _breaking(

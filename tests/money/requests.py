@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
 from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
+from domain.contracts.wallets import ChangeKind, WalletChange
 from domain.contracts.workflows import payment_workflow_id
 from domain.ids import BankAccountId, ClientId, TransactionId, UserId, WalletId, random_bucket
 from domain.money import Money
@@ -14,6 +16,12 @@ from ledger.service import LedgerService, Wallet
 
 BANK = "simulated"
 REFUSED_BY_BANK = Failure(code="bank_refused", detail="The bank refused: account_closed.")
+
+
+async def change_wallet(ledger: LedgerService, wallet: WalletId, kind: ChangeKind, **what: Any) -> Wallet:
+    """The wallet after a change of its rules; `what` are further fields of WalletChange."""
+    changed = await ledger.change_wallet(wallet, WalletChange(kind=kind, by="tests", reason="a test", **what))
+    return changed.wallet
 
 
 @dataclass

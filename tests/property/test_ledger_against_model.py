@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from domain.contracts.payments import Failure, StepCommand, StepResult
+from domain.contracts.wallets import ChangeKind
 from domain.errors import IdempotencyKeyReused, LedgerRejected
 from domain.holds import HoldStatus
 from domain.ids import WalletId
@@ -27,7 +28,7 @@ from ledger.invariants import BankBalance, verify
 from ledger.local import LocalLedger
 from ledger.service import AccountStatus, Hold
 from tests.money.holds import HOUR, capture_request, hold_request
-from tests.money.requests import Client, again
+from tests.money.requests import Client, again, change_wallet
 from tests.money.scratch import Database
 from tests.property.ledger_model import FAILING, LedgerModel, PaymentModel, WalletModel
 from tests.stack.servers import Servers
@@ -201,7 +202,7 @@ class Books(RuleBasedStateMachine):
         """Or unfreeze."""
         wallet = self.wallet(pick)
         self.model.wallets[wallet].frozen = frozen
-        self.run(self.service.set_wallet_status(wallet, AccountStatus.FROZEN if frozen else AccountStatus.ACTIVE))
+        self.run(change_wallet(self.service, wallet, ChangeKind.FREEZE if frozen else ChangeKind.UNFREEZE))
         self.touched.add(wallet)
 
     @precondition(lambda self: self.model.payments)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from temporalio.client import Client
 
 from domain.contracts.payments import Failure, PaymentRequest, PaymentResult, RetryPlan, StepCommand, StepResult
+from domain.contracts.wallets import ChangeKind
 from domain.errors import DecisionCode, LedgerUnavailable
 from domain.ids import UserId, WalletId, random_bucket
 from domain.transactions import Step, TransactionKind, TransactionStatus
@@ -21,8 +22,9 @@ from ledger.directory import Directory
 from ledger.invariants import verify_shards
 from ledger.invariants.between import read_dues
 from ledger.local import LocalLedger
-from ledger.service import AccountStatus, Transaction
+from ledger.service import Transaction
 from tests.money.requests import Client as App
+from tests.money.requests import change_wallet
 from tests.money.scratch import Databases, settings_of
 from tests.workflow import operators, starting
 from tests.workflow.scene import Payment, until
@@ -191,7 +193,7 @@ async def across_paid(across: Across) -> Payment:
 
 async def across_to_a_frozen_wallet(across: Across) -> Payment:
     sender, receiver = await across.pair()
-    await across.ledger.set_wallet_status(receiver, AccountStatus.FROZEN)
+    await change_wallet(across.ledger, receiver, ChangeKind.FREEZE)
     payment = await across.start(sender, receiver)
     await across.ended(payment, FAILED, DecisionCode.WALLET_FROZEN)
     return payment

@@ -1,10 +1,11 @@
 """Paths without trouble at the bank: paid at once, settled later, or decided against by the ledger."""
 
 from bank_adapters.simulator.faults import FaultKind, Operation
+from domain.contracts.wallets import ChangeKind
 from domain.errors import DecisionCode
 from domain.transactions import TransactionStatus
-from ledger.service import AccountStatus
 from tests.money.holds import capture_request, place
+from tests.money.requests import change_wallet
 from tests.workflow.paths import path
 from tests.workflow.scene import OPENING, Payment, Scene
 
@@ -56,7 +57,7 @@ async def transfer_from_a_released_hold(scene: Scene) -> Payment:
 @path
 async def transfer_to_a_frozen_wallet(scene: Scene) -> Payment:
     sender, receiver = await scene.person(balance=1_000), await scene.person()
-    await scene.ledger.set_wallet_status(receiver.wallet_id, AccountStatus.FROZEN)
+    await change_wallet(scene.ledger, receiver.wallet_id, ChangeKind.FREEZE)
     payment = await scene.transfer(sender, receiver, 400)
     await scene.finish(payment, FAILED, DecisionCode.WALLET_FROZEN)
     assert (await scene.money(sender), await scene.money(receiver)) == ((1_000, 0), (0, 0))
@@ -105,7 +106,7 @@ async def deposit_refused(scene: Scene) -> Payment:
 @path
 async def deposit_to_a_frozen_wallet(scene: Scene) -> Payment:
     person = await scene.person()
-    await scene.ledger.set_wallet_status(person.wallet_id, AccountStatus.FROZEN)
+    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.FREEZE)
     payment = await scene.deposit(person, 700)
     assert payment.reply.failure is not None
     assert (payment.reply.status, payment.reply.failure.code) == (FAILED, DecisionCode.WALLET_FROZEN)
@@ -136,7 +137,7 @@ async def withdrawal_settled_later(scene: Scene) -> Payment:
     await scene.misbehave(person, FaultKind.SETTLE_LATER, Operation.PUSH, times=1, seconds=1)
     payment = await scene.withdraw(person, 300)
     await scene.eventually(payment, "step.posted capture_withdrawal")
-    await scene.ledger.set_wallet_status(person.wallet_id, AccountStatus.FROZEN)
+    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.FREEZE)
     assert await scene.money(person) == (700, 0)
     await scene.finish(payment, SUCCEEDED)
     assert await scene.all_of(person) == (700, 0, OPENING - 700)
@@ -175,7 +176,7 @@ async def withdrawal_insufficient_funds(scene: Scene) -> Payment:
 @path
 async def withdrawal_from_a_frozen_wallet(scene: Scene) -> Payment:
     person = await scene.person(balance=1_000)
-    await scene.ledger.set_wallet_status(person.wallet_id, AccountStatus.FROZEN)
+    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.FREEZE)
     payment = await scene.withdraw(person, 300)
     await scene.finish(payment, FAILED, DecisionCode.WALLET_FROZEN)
     assert await scene.all_of(person) == (1_000, 0, OPENING - 1_000)

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from domain.contracts.wallets import ChangeKind
 from domain.transactions import Step
-from ledger.service import AccountStatus
+from tests.money.requests import change_wallet
 from tests.money.scratch import Databases
 from tests.stack.servers import Servers
 from tests.workflow.across import FAILED, FOR_LONG, SUCCEEDED, WALKS, Across, Walk, across_stage, open_across
@@ -59,7 +60,7 @@ async def test_a_step_that_fails_before_or_after_its_commit_is_taken_once(watche
 
     async def given_back(step: Step, when: str) -> None:
         sender, receiver = await watched.pair()
-        await watched.ledger.set_wallet_status(receiver, AccountStatus.FROZEN)
+        await change_wallet(watched.ledger, receiver, ChangeKind.FREEZE)
         watched.faults[step, when, sender] = 2
         await watched.ended(await watched.start(sender, receiver), FAILED, "wallet_frozen")
         assert watched.faults[step, when, sender] == 0

@@ -1,0 +1,64 @@
+"""Wallets: rules that operators have set, and what counts against the limits."""
+
+# Queries are put together of constants of this package alone.
+# ruff: noqa: S608
+
+from typing import Final
+
+from domain.calendar import BANKING_ZONE
+from ledger.invariants.invariant import NothingIn, Pass
+from ledger.invariants.snapshot import RULES_TABLE, Rows
+
+_WALLET: Final = "'wal_' || replace(account_id::text, '-', '')"
+
+RULES_AS_CHANGED: Final = NothingIn(
+    number=3,
+    name="wallet rules",
+    sentence="A wallet's rules are what its last change made of them; changes count 1, 2, 3 …; a closed one is empty.",
+    rows=Rows.ACCOUNTS,
+    query=f"""
+        SELECT {_WALLET} AS subject,
+               format('is %s (debits frozen %s, credits frozen %s, limits %s and %s); change %s of %s left it %s',
+                      a.status, a.debits_frozen, a.credits_frozen, coalesce(a.limit_per_transaction::text, 'none'),
+                      coalesce(a.limit_daily::text, 'none'), c.number, coalesce(c.changes, 0),
+                      coalesce(c.status, 'as it was opened')) AS detail
+        FROM (SELECT * FROM ledger.accounts WHERE account_id > :low AND account_id <= :high) a
+        FULL JOIN (
+            SELECT DISTINCT ON (account_id) *, count(*) OVER (PARTITION BY account_id) AS changes
+            FROM ledger.account_changes WHERE account_id > :low AND account_id <= :high
+            ORDER BY account_id, number DESC
+        ) c USING (account_id)
+        WHERE a.status IS DISTINCT FROM coalesce(c.status, 'active')
+           OR a.debits_frozen IS DISTINCT FROM coalesce(c.debits_frozen, false)
+           OR a.credits_frozen IS DISTINCT FROM coalesce(c.credits_frozen, false)
+           OR c.number IS NOT NULL AND (c.number <> c.changes
+              OR a.limit_per_transaction IS DISTINCT FROM c.limit_per_transaction
+              OR a.limit_daily IS DISTINCT FROM c.limit_daily)
+           OR a.status = 'closed' AND (a.balance <> 0 OR a.held <> 0)
+    """,
+)
+
+SPENT: Final = NothingIn(
+    number=2,
+    name="spent",
+    sentence="What counts against a wallet's daily limit is not less than what left it that day and did not come back.",
+    rows=Rows.TRANSACTIONS,
+    goes=Pass.WHOLE,
+    query=f"""
+        SELECT {_WALLET} AS subject,
+               format('%s counted on %s, but %s left', a.spent, a.spent_on, gone.amount) AS detail
+        FROM ledger.accounts a JOIN (
+            SELECT account_id, (effective_at AT TIME ZONE '{BANKING_ZONE.key}')::date AS day, sum(amount) AS amount
+            FROM (
+                SELECT t.source_wallet_id AS account_id, t.effective_at, t.amount
+                FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
+                JOIN {RULES_TABLE} ON rule.step = s.step
+                WHERE s.outcome = 'posted' AND rule.spends AND t.status <> 'failed'
+                UNION ALL
+                SELECT account_id, effective_at, CASE status WHEN 'active' THEN amount ELSE captured END
+                FROM ledger.holds WHERE client_id IS NOT NULL AND status <> 'failed'
+            ) payment GROUP BY 1, 2
+        ) gone USING (account_id)
+        WHERE gone.day > coalesce(a.spent_on, '-infinity') OR (gone.day = a.spent_on AND gone.amount > a.spent)
+    """,
+)

@@ -1,0 +1,51 @@
+"""Ways to spoil what the books say of wallets' rules; in the form of `tests.money.corruptions`."""
+
+from typing import Final
+
+from tests.money.corruptions import Corruption
+
+_ITS_WALLET: Final = "account_id = (SELECT source_wallet_id FROM ledger.transactions WHERE transaction_id = {held})"
+WALLET_CORRUPTIONS: Final = (
+    Corruption(
+        "a wallet was thawed and nobody did it",
+        """UPDATE ledger.accounts SET status = 'active', debits_frozen = false
+        WHERE account_id IN (SELECT account_id FROM ledger.account_changes WHERE kind = 'freeze')""",
+        frozenset({"wallet rules"}),
+    ),
+    Corruption(
+        "a limit was lifted and nobody did it",
+        "UPDATE ledger.accounts SET limit_daily = NULL WHERE limit_daily IS NOT NULL",
+        frozenset({"wallet rules"}),
+    ),
+    Corruption(
+        "a change of rules is lost", "DELETE FROM ledger.account_changes WHERE number = 1", frozenset({"wallet rules"})
+    ),
+    Corruption(
+        "less counts as spent than has left",
+        f"UPDATE ledger.accounts SET spent = spent - 1 WHERE {_ITS_WALLET}",
+        frozenset({"spent"}),
+    ),
+    Corruption(
+        "a day's spending is forgotten",
+        f"UPDATE ledger.accounts SET spent = 0, spent_on = NULL WHERE {_ITS_WALLET}",
+        frozenset({"spent"}),
+    ),
+    Corruption(
+        "changes of rules may be removed",
+        "ALTER TABLE ledger.account_changes DISABLE TRIGGER immutable",
+        frozenset({"triggers"}),
+    ),
+    Corruption(
+        "a closed wallet may be opened", "DROP TRIGGER closed_for_ever ON ledger.accounts", frozenset({"triggers"})
+    ),
+    Corruption(
+        "a closed wallet may have money",
+        "ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_closed",
+        frozenset({"constraints"}),
+    ),
+    Corruption(
+        "the application may rewrite reasons",
+        "GRANT UPDATE (reason) ON ledger.account_changes TO sagapay_app",
+        frozenset({"grants"}),
+    ),
+)
