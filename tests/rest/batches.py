@@ -10,7 +10,7 @@ from ledger.shards import Shards
 from tests.rest.stage import Caller, Person, Stage
 
 BATCHES = "/v1/transfer-batches"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150
 OPEN = ("accepted", "processing")
 
 
