@@ -1,7 +1,8 @@
 """Record the corpus of a version: `python -m tests.replay.record v0.2` walks every path and writes its histories.
 
 A corpus is written once, by the version that it is named for, and never again: later versions must replay it. What a
-version adds later has a folder of its own: `… record v0.2-batches batch_` walks the paths whose names begin so.
+version adds later has a folder of its own: `… record v0.2-batches batch_` walks the paths whose names begin so, and
+`… record v0.1-shards across_` those of transfers between shards.
 """
 
 import asyncio
@@ -15,7 +16,11 @@ from rich.console import Console
 from temporalio.client import WorkflowHistory
 
 from domain.contracts.workflows import SWEEP_WORKFLOW
+from tests.money.scratch import Databases
 from tests.replay.corpus import FOLDER, histories_of, replay, secrets_in
+from tests.stack.servers import running_servers
+from tests.workflow.across import WALKS as ACROSS
+from tests.workflow.across import Across, across_stage, open_across
 from tests.workflow.batch_walks import WALKS
 from tests.workflow.every_path import PATHS, run_all
 from tests.workflow.scene import Scene
@@ -26,7 +31,7 @@ CONSOLE = Console()
 _PROCESS = re.compile(r"\b\d+@[A-Za-z0-9.]+")
 
 
-async def _write(scene: Scene, folder: Path, name: str, workflow_id: str) -> None:
+async def _write(scene: Scene | Across, folder: Path, name: str, workflow_id: str) -> None:
     for number, history in enumerate(await histories_of(scene.temporal, workflow_id), start=1):
         found = secrets_in(history, scene.tokens)
         assert not found, f"{name} carries {found}"
@@ -50,10 +55,25 @@ def _portable(node: object) -> object:
     return _PROCESS.sub("recorder", node) if isinstance(node, str) else node
 
 
+async def record_across(folder: Path) -> None:
+    """Walk transfers between two shards, which have a scene of their own."""
+    with (
+        TemporaryDirectory() as home,
+        running_servers(Path(home) / "servers") as servers,
+        across_stage(Path(home) / "across", servers.settings, Databases(servers.settings)) as settings,
+    ):
+        async with open_across(settings) as across:
+            for walk in ACROSS:
+                await _write(across, folder, walk.__name__, (await walk(across)).handle.id)
+
+
 async def record(version: str, prefix: str = "") -> None:
     """Walk all paths, those of payments at once, and keep every run's history."""
     folder = FOLDER / version
     folder.mkdir(parents=True)
+    if prefix == "across_":
+        await record_across(folder)
+        return
     with TemporaryDirectory() as home:
         async with whole_scene(Path(home)) as scene:
             tasks = run_all(scene, [name for name in PATHS if name.startswith(prefix)])

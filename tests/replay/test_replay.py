@@ -47,8 +47,18 @@ OF_BATCHES = {
     "batch_without_a_workflow_swept",
 }
 """What batches have added to it."""
+ACROSS_SHARDS = {
+    "across_cancelled_though_received",
+    "across_cancelled_while_parked",
+    "across_paid",
+    "across_parked_then_retried",
+    "across_terminated_then_swept",
+    "across_terminated_then_swept_2",
+    "across_to_a_frozen_wallet",
+}
+"""What transfers between shards have added to it."""
 
-CORPORA = {"v0.1": OF_V0_1, "v0.1-batches": OF_BATCHES}
+CORPORA = {"v0.1": OF_V0_1, "v0.1-batches": OF_BATCHES, "v0.1-shards": ACROSS_SHARDS}
 
 
 def _name(path: Path) -> str:

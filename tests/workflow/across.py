@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from domain.contracts.payments import Failure, PaymentRequest, PaymentResult, RetryPlan, StepCommand, StepResult
 from domain.contracts.wallets import ChangeKind
@@ -27,7 +27,7 @@ from tests.money.requests import Client as App
 from tests.money.requests import change_wallet
 from tests.money.scratch import Databases, settings_of
 from tests.workflow import operators, starting
-from tests.workflow.scene import Payment, until
+from tests.workflow.scene import Handle, Payment, until
 from tests.workflow.temporal_server import running_temporal
 from worker import build_workers
 
@@ -105,13 +105,18 @@ class Across:
 
     async def start(self, sender: WalletId, receiver: WalletId) -> Payment:
         """A transfer of AMOUNT, recorded and on its way."""
-        request = self.app.request(TransactionKind.TRANSFER, AMOUNT, source=sender, destination=receiver)
-        handle = await starting.start_transfer(self.temporal, replace(request, plan=PLAN))
+        payment = await self.ask(sender, receiver)
 
         async def recorded() -> bool:
-            return await self.ledger.transaction(request.transaction_id) is not None
+            return await self.ledger.transaction(payment.transaction_id) is not None
 
-        await until(f"{request.transaction_id} is recorded", recorded)
+        await until(f"{payment.transaction_id} is recorded", recorded)
+        return payment
+
+    async def ask(self, sender: WalletId, receiver: WalletId) -> Payment:
+        """A transfer of AMOUNT, perhaps not recorded yet."""
+        request = self.app.request(TransactionKind.TRANSFER, AMOUNT, source=sender, destination=receiver)
+        handle = await starting.start_transfer(self.temporal, replace(request, plan=PLAN))
         status = TransactionStatus.PROCESSING
         return Payment(request, handle, PaymentResult(transaction_id=request.transaction_id, status=status))
 
@@ -129,11 +134,15 @@ class Across:
         assert found is not None
         return found
 
+    def newest(self, payment: Payment) -> Handle:
+        """Its newest run."""
+        found: Handle = self.temporal.get_workflow_handle(payment.handle.id, result_type=PaymentResult)
+        return found
+
     async def ended(self, payment: Payment, status: TransactionStatus, code: str | None = None) -> None:
         """Wait for its end, and check that the money is at one end alone."""
-        newest = self.temporal.get_workflow_handle(payment.handle.id, result_type=PaymentResult)
         async with asyncio.timeout(60):
-            result: PaymentResult = await newest.result()
+            result = await self.newest(payment).result()
         found = await self.recorded(payment)
         assert (result.status, found.status) == (status, status)
         assert (found.failure and found.failure.code, found.attention) == (code, None)
@@ -166,12 +175,15 @@ def across_stage(home: Path, base: Settings, databases: Databases) -> Iterator[S
 
 
 @asynccontextmanager
-async def open_across(settings: Settings) -> AsyncIterator[Across]:
+async def open_across(settings: Settings, *, working: bool = True) -> AsyncIterator[Across]:
     """Shards, and workers in this process over a ledger that can be made to fail."""
     async with AsyncExitStack() as stack:
         ledger = LocalLedger(settings)
         stack.push_async_callback(ledger.aclose)
         across = Across(settings, await connect(settings), ledger, App(ledger))
+        if not working:
+            yield across
+            return
         unsteady: Any = UnsteadyLedger(ledger, across.at)
         directory = Directory(ledger.shards.all[0].engine)
         batches = Batches(ledger.shards)
@@ -251,8 +263,12 @@ async def across_terminated_then_swept(across: Across) -> Payment:
     await until("it is received", received)
     await payment.handle.terminate("a test")
     across.faults[held_up] = 0
-    report = await operators.sweep(across.temporal)
-    assert report.restarted >= 1, report
+
+    async def resumed() -> bool:
+        await operators.sweep(across.temporal)
+        return (await across.newest(payment).describe()).status is not WorkflowExecutionStatus.TERMINATED
+
+    await until("the sweeper has started it again", resumed)
     await across.ended(payment, SUCCEEDED)
     return payment
 
