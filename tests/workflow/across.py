@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,10 +114,10 @@ class Across:
         await until(f"{payment.transaction_id} is recorded", recorded)
         return payment
 
-    async def ask(self, sender: WalletId, receiver: WalletId) -> Payment:
-        """A transfer of AMOUNT, perhaps not recorded yet."""
+    async def ask(self, sender: WalletId, receiver: WalletId, task_timeout: timedelta | None = None) -> Payment:
+        """A transfer of AMOUNT, perhaps not recorded yet; a dead worker's task is another's after `task_timeout`."""
         request = self.app.request(TransactionKind.TRANSFER, AMOUNT, source=sender, destination=receiver)
-        handle = await starting.start_transfer(self.temporal, replace(request, plan=PLAN))
+        handle = await starting.start_transfer(self.temporal, replace(request, plan=PLAN), task_timeout)
         status = TransactionStatus.PROCESSING
         return Payment(request, handle, PaymentResult(transaction_id=request.transaction_id, status=status))
 

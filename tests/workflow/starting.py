@@ -1,6 +1,7 @@
 """Payments started as the API starts them: transfers eagerly, bank payments by update-with-start."""
 
 import asyncio
+from datetime import timedelta
 
 from temporalio.client import Client, WithStartWorkflowOperation, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
@@ -31,18 +32,22 @@ async def start(client: Client, request: PaymentRequest) -> tuple[WorkflowHandle
             await asyncio.sleep(0.5)
 
 
-async def start_transfer(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
+async def start_transfer(
+    client: Client, request: PaymentRequest, task_timeout: timedelta | None = None
+) -> WorkflowHandle[object, PaymentResult]:
     """A transfer ends in its first task, which a worker of this very client gets with the answer to the start.
 
     Once it has ended, Temporal says which run it was.
     """
     try:
-        return await _start_transfer(client, request)
+        return await _start_transfer(client, request, task_timeout)
     except WorkflowAlreadyStartedError as error:
         return client.get_workflow_handle(request.workflow_id, run_id=error.run_id, result_type=PaymentResult)
 
 
-async def _start_transfer(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
+async def _start_transfer(
+    client: Client, request: PaymentRequest, task_timeout: timedelta | None
+) -> WorkflowHandle[object, PaymentResult]:
     return await client.start_workflow(
         TRANSFER_WORKFLOW,
         request,
@@ -52,6 +57,7 @@ async def _start_transfer(client: Client, request: PaymentRequest) -> WorkflowHa
         id_reuse_policy=REUSE,
         id_conflict_policy=CONFLICT,
         request_eager_start=True,
+        task_timeout=task_timeout,
         static_summary=f"{request.kind} {request.amount}",
         search_attributes=payment_attributes(request),
     )

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -106,8 +107,8 @@ async def test_a_worker_that_is_killed_at_every_step_loses_and_doubles_nothing(
             pairs = [await across.pair() for _ in range(6)]
             frozen = pairs[:2]
             for _, receiver in frozen:
-                await across.ledger.set_wallet_status(receiver, AccountStatus.FROZEN)
-            payments = [await across.ask(sender, receiver) for sender, receiver in pairs]
+                await change_wallet(across.ledger, receiver, ChangeKind.FREEZE)
+            payments = [await across.ask(sender, receiver, timedelta(seconds=2)) for sender, receiver in pairs]
             deaths = await _work_to_the_end(tmp_path, across, payments)
             for payment, wallets in zip(payments, pairs, strict=True):
                 given_back = wallets in frozen
