@@ -130,7 +130,7 @@ async def test_an_atomic_batch_pays_nothing_where_one_transfer_cannot_be_paid(re
 
 async def test_an_atomic_batch_to_a_frozen_wallet_pays_nothing(rest: Stage) -> None:
     sender, receiver, frozen = await rest.funded(1_000), await rest.person(), await rest.person()
-    assert (await rest.operator.post(f"/v1/wallets/{frozen.wallet_id}/freeze", {})).status_code == 200
+    assert (await rest.operator.post(f"/v1/wallets/{frozen.wallet_id}/freeze", {"reason": "A test"})).status_code == 200
     body = batch_body(sender, [(receiver, 10), (frozen, 10)], "atomic")
     done = await finished(rest.app, await rest.app.post(BATCHES, body))
     assert (done["status"], done["failure"]["index"], done["failure"]["code"]) == ("failed", 1, "wallet_frozen")
