@@ -85,7 +85,7 @@ def time_up(platform: Platform) -> float:
 def running_site(people: int) -> Iterator[Site]:
     """Everything, gone at the end. Its data are beside the checkout's own, on the same disk."""
     home = Path(tempfile.mkdtemp(prefix=".sagapay-bench-", dir=REPOSITORY))
-    platform, load_before = Platform(home), os.getloadavg()[0]
+    platform, load_before = Platform(home, SAGAPAY_LOCAL_SHARDS="1"), os.getloadavg()[0]
     try:
         up_seconds = time_up(platform)
         platform.up()  # It runs already; this ties it to our life.

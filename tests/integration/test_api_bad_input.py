@@ -312,3 +312,10 @@ async def test_a_method_that_is_not_there(rest: Stage) -> None:
     response = await rest.app.http.delete(TRANSFERS)
     demand_problem(response, 405, "method_not_allowed")
     assert response.headers["Allow"] == "POST"
+
+
+async def test_a_query_parameter_that_is_not_there(rest: Stage) -> None:
+    person = await rest.person()
+    response = await rest.app.get(f"/v1/wallets/{person.wallet_id}/entries?limt=5")
+    demand_problem(response, 400, "invalid_request")
+    assert "'limt'" in response.json()["detail"]
