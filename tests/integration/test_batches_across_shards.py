@@ -1,10 +1,12 @@
 """Batches whose receivers are on two shards: paid at once, or on their way while the other shard is down."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from temporalio.client import Client as Temporal
+from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
 from activities.batches import BatchActivities
@@ -126,7 +128,8 @@ async def test_while_the_other_shard_is_down_its_transfers_are_on_their_way(
     assert found is not None
     assert found.status is BatchStatus.COMPLETED
     assert await app.money(far) == (20, 0)
-    await temporal.get_workflow_handle(sent.workflow_id).terminate("the test is over")
+    with suppress(RPCError):  # Another test's worker may have ended it: there are no such wallets in its ledger.
+        await temporal.get_workflow_handle(sent.workflow_id).terminate("the test is over")
 
 
 @pytest.fixture
