@@ -121,6 +121,7 @@ async def test_again_with_the_workflow_closed(rest: Stage) -> None:
     await demand_refused(rest, body, key)
 
 
+@pytest.mark.slow
 async def test_again_with_the_workflows_deleted_and_redis_flushed(rest: Stage) -> None:
     person, receiver = await rest.funded(10_000), await rest.person()
     transfer = rest.transfer_body(person, receiver, 700)

@@ -79,6 +79,7 @@ async def test_an_accepted_payment_settles_though_the_bank_was_dead_when_it_was_
         assert (await admin.account(customer.account_id)).balance == 6_000
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_under_load_it_moves_each_payment_once(
     process: BankProcess, bank: BankAdapter
 ) -> None:

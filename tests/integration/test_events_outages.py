@@ -17,6 +17,8 @@ from tests.events.stage import Recorder, Stage, eventually, staged
 from tests.money.scratch import Databases
 from tests.stack.servers import Servers
 
+pytestmark = pytest.mark.slow
+
 RELAY = ("-m", "cli", "relay")
 
 

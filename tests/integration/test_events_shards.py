@@ -12,6 +12,8 @@ from tests.events.stage import Recorder, Stage, eventually, staged
 from tests.money.scratch import Databases
 from tests.stack.servers import Servers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def stage(databases: Databases, bare_servers: Servers, tmp_path: Path) -> Iterator[Stage]:
