@@ -43,10 +43,10 @@ check: $(STAMP) ## Lint, format, strict types, import contracts, dead links
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/house
-bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for under 7 minutes)
+bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for under 10 minutes)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.ledger $(if $(QUICK),--quick)
-bench-ledger: $(STAMP) ## Measure the ledger alone, against TPC-B and the textbook (QUICK=1 for under 4 minutes)
+bench-ledger: $(STAMP) ## Measure the ledger alone, against TPC-B and the textbook (QUICK=1 for under 5 minutes)
 	@$(BIN)/python -m benchmarks.ledger $(if $(QUICK),--quick)
 
 ##@ Maintain

@@ -16,7 +16,7 @@ from benchmarks.ledger.server import running_server
 def main() -> int:
     """0 when everything was measured, whether targets were met or not: the table says that."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under 4 minutes, and noisier")
+    parser.add_argument("--quick", action="store_true", help="under 5 minutes, and noisier")
     options = parser.parse_args()
     console, began = Console(), time.monotonic()
 
