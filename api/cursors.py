@@ -1,17 +1,18 @@
 """Opaque cursors: what a page ended with, so that the next can neither skip nor repeat a line."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Final
+from typing import Final, TypeVar
 
 from domain.batches import MAX_TRANSFERS
 from domain.errors import InvalidCursor, InvalidId
-from domain.ids import HoldId, TransactionId
+from domain.ids import HoldId, PrefixedId, TransactionId
 
 _MAX_VERSION: Final = 2**63 - 1
 _ENTRIES: Final = "entries:"
 _HISTORY: Final = "history:"
 _HOLDS: Final = "holds:"
 _ITEMS: Final = "items:"
+Id = TypeVar("Id", bound=PrefixedId)
 
 
 def _write(kind: str, value: str) -> str:
@@ -26,6 +27,13 @@ def _read(kind: str, cursor: str) -> str:
     if not text.startswith(kind):
         raise InvalidCursor
     return text.removeprefix(kind)
+
+
+def _read_id(kind: str, cursor: str, noun: type[Id]) -> Id:
+    try:
+        return noun.parse(_read(kind, cursor))
+    except InvalidId as error:
+        raise InvalidCursor from error
 
 
 def entries_cursor(version: int) -> str:
@@ -48,10 +56,7 @@ def history_cursor(transaction_id: TransactionId) -> str:
 
 def read_history_cursor(cursor: str) -> TransactionId:
     """The transaction in a history's cursor. Raises InvalidCursor."""
-    try:
-        return TransactionId.parse(_read(_HISTORY, cursor))
-    except InvalidId as error:
-        raise InvalidCursor from error
+    return _read_id(_HISTORY, cursor, TransactionId)
 
 
 def holds_cursor(hold_id: HoldId) -> str:
@@ -61,10 +66,7 @@ def holds_cursor(hold_id: HoldId) -> str:
 
 def read_holds_cursor(cursor: str) -> HoldId:
     """The hold in a cursor of a list of holds. Raises InvalidCursor."""
-    try:
-        return HoldId.parse(_read(_HOLDS, cursor))
-    except InvalidId as error:
-        raise InvalidCursor from error
+    return _read_id(_HOLDS, cursor, HoldId)
 
 
 def items_cursor(index: int) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import APIRouter, Response
 
 from api.answers import answer
-from api.backends import Backends, Reach
+from api.backends import Reach
 from api.cursors import holds_cursor, read_holds_cursor
 from api.hold_views import HoldsView, HoldView, view_of_hold
 from api.holding import HOLDS as PATH
@@ -13,10 +13,10 @@ from api.idempotency import KeyHeader, demand_key
 from api.json_body import JsonRoute
 from api.openapi import CAPTURES, HOLDS, LOCATION, READS, RELEASES, REPLAYED, problems, success
 from api.schemas import CaptureBody, HoldBody, ReleaseBody
-from api.security import AnyCaller, App, Caller
+from api.security import AnyCaller, App
 from api.views import TransactionView
-from api.wallets import Cursor, Limit
-from domain.errors import InvalidCursor, NotFound
+from api.wallets import Cursor, Limit, visible_wallet
+from domain.errors import InvalidCursor
 from domain.ids import HoldId, WalletId
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["holds"])
@@ -102,15 +102,8 @@ async def list_holds(
 ) -> Response:
     """Those placed over the API, newest first. What withdrawals hold is in the wallet's balance alone."""
     before = read_holds_cursor(cursor) if cursor is not None else None
-    await _demand_wallet(backends, caller, wallet_id)
+    await visible_wallet(backends, caller, wallet_id)
     found = await backends.ledger.holds(wallet_id, before=before, limit=limit + 1)
     page = found[:limit]
     following = holds_cursor(page[-1].hold_id) if len(found) > limit else None
     return answer(HoldsView(holds=[view_of_hold(item) for item in page], next_cursor=following))
-
-
-async def _demand_wallet(backends: Backends, caller: Caller, wallet_id: WalletId) -> None:
-    found = await backends.ledger.wallet(wallet_id)
-    if found is None:
-        raise NotFound
-    caller.demand_sight(found.client_id)

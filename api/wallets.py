@@ -46,7 +46,7 @@ async def get_wallet(
     """From the ledger; with `consistency=eventual` perhaps from a cache."""
     if consistency is Consistency.EVENTUAL:
         return await _eventual(backends, caller, wallet_id)
-    return answer(view_of_wallet(await _visible(backends, caller, wallet_id)))
+    return answer(view_of_wallet(await visible_wallet(backends, caller, wallet_id)))
 
 
 @router.get(
@@ -60,7 +60,7 @@ async def list_entries(
 ) -> Response:
     """From the ledger itself, newest first. The balance after each line is the sum of all lines up to it."""
     before = read_entries_cursor(cursor) if cursor is not None else None
-    await _visible(backends, caller, wallet_id)
+    await visible_wallet(backends, caller, wallet_id)
     found = await backends.ledger.entries(wallet_id, before_version=before, limit=limit + 1)
     page = found[:limit]
     following = entries_cursor(page[-1].version) if len(found) > limit else None
@@ -78,14 +78,15 @@ async def list_history(
 ) -> Response:
     """Payments in and out, newest first; eventually consistent."""
     before = read_history_cursor(cursor) if cursor is not None else None
-    await _visible(backends, caller, wallet_id)
+    await visible_wallet(backends, caller, wallet_id)
     found = await list_transactions(backends.engine, wallet_id, before, limit + 1)
     page = found[:limit]
     following = history_cursor(page[-1].transaction_id) if len(found) > limit else None
     return answer(TransactionsView(transactions=[view_of_history(item) for item in page], next_cursor=following))
 
 
-async def _visible(backends: Backends, caller: Caller, wallet_id: WalletId) -> Wallet:
+async def visible_wallet(backends: Backends, caller: Caller, wallet_id: WalletId) -> Wallet:
+    """A wallet that this caller may see. Raises NotFound for any other."""
     found = await backends.ledger.wallet(wallet_id)
     if found is None:
         raise NotFound
@@ -105,7 +106,7 @@ async def _eventual(backends: Backends, caller: Caller, wallet_id: WalletId) -> 
         owner, _, content = cached.partition(b"\n")
         caller.demand_sight(ClientId(owner.decode("ascii", "replace")))
         return raw_answer(content)
-    found = await _visible(backends, caller, wallet_id)
+    found = await visible_wallet(backends, caller, wallet_id)
     content = view_of_wallet(found).model_dump_json(exclude_none=True).encode()
     await backends.cache.set_newer(
         balance_name(wallet_id),

@@ -71,10 +71,7 @@ async def post(pipeline: Pipeline, works: Sequence[Work], shards: int) -> list[A
     """
     recorded = await _lock_transactions(pipeline, [work for work in works if isinstance(work, Take)])
     items = [_prepare(work, recorded, shards) for work in works]
-    keyed = _first_of_each_key(items)
-    book, claimed = await _lock_accounts(pipeline, items, keyed)
-    known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
-    group = _Group(recorded, book, known, Writing())
+    group, claimed = await _lock(pipeline, items, recorded)
     answers = [item.answer or _answer(item, group) for item in items]
     if wasted := claimed - group.known.keys():
         raise KeyWastedError(
@@ -108,11 +105,9 @@ async def decide_together(pipeline: Pipeline, works: Sequence[Begin]) -> Togethe
     became of it, or IdempotencyKeyReused. Raises LedgerRejected for what is never right.
     """
     items = [_prepare(work, {}, shards=1) for work in works]  # Their wallets are all on this one.
-    keyed = _first_of_each_key(items)
-    book, claimed = await _lock_accounts(pipeline, items, keyed)
-    known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
+    group, claimed = await _lock(pipeline, items, {})
     # Thousands of them: the process has other things to do meanwhile.
-    return await asyncio.to_thread(_all_or_none, items, claimed, _Group({}, book, known, Writing()))
+    return await asyncio.to_thread(_all_or_none, items, claimed, group)
 
 
 def _all_or_none(items: list[_Item], claimed: frozenset[str], group: _Group) -> Together:
@@ -197,6 +192,16 @@ def _first_of_each_key(items: Sequence[_Item]) -> dict[str, Keyed]:
         if isinstance(item.work, Keyed) and item.answer is None:
             claims.setdefault(item.work.key.key_digest, item.work)
     return dict(sorted(claims.items()))
+
+
+async def _lock(
+    pipeline: Pipeline, items: Sequence[_Item], recorded: dict[TransactionId, Recorded]
+) -> tuple[_Group, frozenset[str]]:
+    """What the items are decided against, and which of their keys are new. Raises SystemAccountsMissing."""
+    keyed = _first_of_each_key(items)
+    book, claimed = await _lock_accounts(pipeline, items, keyed)
+    known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
+    return _Group(recorded, book, known, Writing()), claimed
 
 
 async def _lock_accounts(

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b, sha256
 from typing import Final
-from uuid import UUID
 
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
 from domain.holds import HoldStatus
-from domain.ids import HoldId, WalletId
+from domain.ids import HoldId, TransactionId, WalletId
 from domain.transactions import Step
 from ledger.service import Hold
 
@@ -30,9 +29,9 @@ class Begin:
         return self.request.idempotency
 
     @property
-    def proposed_id(self) -> UUID:
+    def proposed_id(self) -> TransactionId:
         """What the key stands for if it is new."""
-        return self.request.transaction_id.uuid
+        return self.request.transaction_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,9 @@ class Receive:
         return IdempotencyRecord(key_digest=digest.hexdigest(), fingerprint=sha256(said.encode()).hexdigest())
 
     @property
-    def proposed_id(self) -> UUID:
+    def proposed_id(self) -> TransactionId:
         """What the key stands for."""
-        return self.request.transaction_id.uuid
+        return self.request.transaction_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +76,9 @@ class PlaceHold:
         return self.request.idempotency
 
     @property
-    def proposed_id(self) -> UUID:
+    def proposed_id(self) -> HoldId:
         """What the key stands for if it is new."""
-        return self.request.hold_id.uuid
+        return self.request.hold_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,18 +127,18 @@ class Writers:
 
     async def _whole(self, works: Sequence[Work], *, last: bool = False) -> list[Answer]:
         """Post a group without those that are never right, with all accounts that it needs."""
-        refused: dict[int, Answer] = {}
-        while left := [(number, work) for number, work in enumerate(works) if number not in refused]:
+        answered: dict[int, Answer] = {}
+        while left := [(number, work) for number, work in enumerate(works) if number not in answered]:
             try:
                 answers = await self._once([work for _, work in left], last=last)
             except KeyWastedError as wasted:
-                refused |= {left[index][0]: error for index, error in wasted.refused.items()}
+                answered |= {left[index][0]: error for index, error in wasted.refused.items()}
             except SystemAccountsMissing as missing:
                 async with transaction(self._engine) as connection:
                     await posting.open_accounts(connection, missing.accounts)
             else:
-                refused |= {number: answer for (number, _), answer in zip(left, answers, strict=True)}
-        return [refused[number] for number in range(len(works))]
+                answered |= {number: answer for (number, _), answer in zip(left, answers, strict=True)}
+        return [answered[number] for number in range(len(works))]
 
     async def _once(self, works: Sequence[Work], *, last: bool) -> list[Answer]:
         committing = False
