@@ -1,6 +1,8 @@
 """One idempotency key makes at most one effect, for ever, whatever has been forgotten in the meantime."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -75,6 +77,24 @@ async def is_known(rest: Stage, name: str) -> bool:
     return True
 
 
+@asynccontextmanager
+async def flushed_often(rest: Stage) -> AsyncIterator[None]:
+    """Redis forgets everything every few milliseconds."""
+    over = False
+
+    async def flush() -> None:
+        while not over:
+            await rest.redis.flushdb()
+            await asyncio.sleep(0.002)
+
+    flushing = asyncio.create_task(flush())
+    try:
+        yield
+    finally:
+        over = True
+        await flushing
+
+
 async def test_a_hundred_callers_race_one_key(rest: Stage) -> None:
     sender, receiver, key = await rest.funded(10_000), await rest.person(), new_key()
     body = rest.transfer_body(sender, receiver, 700)
@@ -89,22 +109,15 @@ async def test_a_hundred_callers_race_one_key(rest: Stage) -> None:
 async def test_again_with_redis_flushed_in_the_middle(rest: Stage) -> None:
     sender, receiver, key = await rest.funded(10_000), await rest.person(), new_key()
     body = rest.transfer_body(sender, receiver, 700)
-    flushing = asyncio.create_task(_flush_often(rest))
-    responses = await race(rest, body, key, CALLERS // 2)
-    await rest.redis.flushdb()
-    responses += await race(rest, body, key, CALLERS // 2)
-    flushing.cancel()
+    async with flushed_often(rest):
+        responses = await race(rest, body, key, CALLERS // 2)
+        await rest.redis.flushdb()
+        responses += await race(rest, body, key, CALLERS // 2)
     one_answer(responses)
     assert firsts(responses) == 1
     assert (await rest.posted(sender), len(await rest.entries(receiver))) == (9_300, 1)
     await rest.redis.flushdb()
     await demand_refused(rest, body, key)
-
-
-async def _flush_often(rest: Stage) -> None:
-    while True:
-        await rest.redis.flushdb()
-        await asyncio.sleep(0.002)
 
 
 async def test_again_with_the_workflow_closed(rest: Stage) -> None:
