@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError
 
 from activities.failures import as_failures
@@ -23,12 +22,11 @@ from domain.contracts.batches import (
     BatchCounts,
     BatchSlice,
 )
-from domain.contracts.payments import TRANSFER_QUEUE, PaymentRequest, RetryPlan, StepCommand, StepResult
-from domain.contracts.workflows import TRANSFER_WORKFLOW
+from domain.contracts.payments import PaymentRequest, RetryPlan, StepCommand, StepResult
 from domain.errors import IdempotencyKeyReused, SagapayError, Unavailable, WorkflowsUnavailable
 from domain.ids import BatchId
 from domain.transactions import Step, StepDecision
-from infra.temporal import payment_attributes
+from infra.payments import start_payment
 from ledger.batch_records import ItemOutcome, outcome_of
 from ledger.batches import Batches
 from ledger.service import LedgerService
@@ -156,15 +154,6 @@ class BatchActivities:
 
     async def _hand_over(self, payment: PaymentRequest) -> None:
         try:
-            await self._client.start_workflow(
-                TRANSFER_WORKFLOW,
-                payment,
-                id=payment.workflow_id,
-                task_queue=TRANSFER_QUEUE,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=f"{payment.kind} {payment.amount}, of a batch",
-                search_attributes=payment_attributes(payment),
-            )
+            await start_payment(self._client, payment, "of a batch")
         except (RPCError, RuntimeError) as error:
             raise WorkflowsUnavailable from error

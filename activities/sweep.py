@@ -5,26 +5,17 @@ from dataclasses import dataclass
 import structlog
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from activities.failures import as_failures
 from domain.contracts.activities import SWEEP_ORPHANS, SweepReport, SweepRequest
 from domain.contracts.batches import BatchRequest
-from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, RetryPlan
-from domain.contracts.workflows import DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
-from domain.transactions import TransactionKind
+from domain.contracts.payments import PaymentRequest, RetryPlan
 from infra.batches import start_batch
+from infra.payments import start_payment
 from infra.settings import Settings
-from infra.temporal import payment_attributes
 from ledger.batches import Batches
 from ledger.service import LedgerService, Transaction
 
-WORKFLOW_OF = {
-    TransactionKind.TRANSFER: (TRANSFER_WORKFLOW, TRANSFER_QUEUE),
-    TransactionKind.DEPOSIT: (DEPOSIT_WORKFLOW, PAYMENT_QUEUE),
-    TransactionKind.WITHDRAWAL: (WITHDRAWAL_WORKFLOW, PAYMENT_QUEUE),
-}
 _log = structlog.get_logger(__name__)
 
 
@@ -54,23 +45,11 @@ class SweepActivities:
         return SweepReport(seen=seen, restarted=restarted)
 
     async def _start(self, transaction: Transaction) -> bool:
-        workflow, queue = WORKFLOW_OF[transaction.kind]
         request = _request_of(transaction, self.settings.retry_plan())
-        try:
-            await self.client.start_workflow(
-                workflow,
-                request,
-                id=transaction.workflow_id,
-                task_queue=queue,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                search_attributes=payment_attributes(request),
-                static_summary=f"{transaction.kind} {transaction.amount}, resumed by the sweeper",
-            )
-        except WorkflowAlreadyStartedError:
-            return False
-        _log.warning("orphan restarted", transaction_id=transaction.transaction_id, kind=transaction.kind)
-        return True
+        started = await start_payment(self.client, request, "resumed by the sweeper")
+        if started:
+            _log.warning("orphan restarted", transaction_id=transaction.transaction_id, kind=transaction.kind)
+        return started
 
 
 def _request_of(transaction: Transaction, plan: RetryPlan) -> PaymentRequest:
