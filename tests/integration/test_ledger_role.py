@@ -37,10 +37,6 @@ from tests.rest.stage import Caller
 from tests.stack.platform import until
 from tests.stack.servers import Servers
 
-WAITING_FOR_A_LOCK = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND usename = 'sagapay_app' AND wait_event_type = 'Lock'
-"""
 PAYMENTS = 120
 KILLED_AFTER = (20, 50, 80)
 
@@ -86,7 +82,7 @@ def _locked(database: Database, records: Records, wallet: WalletId) -> Iterator[
         blocker.execute("SELECT FROM ledger.accounts WHERE account_id = %s FOR UPDATE", [wallet.uuid])
 
         async def somebody_waits() -> None:
-            await asyncio.to_thread(until, "somebody waits", lambda: records.value(WAITING_FOR_A_LOCK) > 0)
+            await asyncio.to_thread(until, "somebody waits", lambda: records.waiting() > 0)
 
         yield somebody_waits
 

@@ -41,6 +41,13 @@ class Records:
             "SELECT coalesce(sum(balance), 0)::bigint FROM ledger.accounts WHERE code LIKE %s", f"{kind}:{self.bank}:%"
         )
 
+    def waiting(self) -> int:
+        """How many of the application's sessions wait for a lock."""
+        return self.value(
+            """SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND usename = 'sagapay_app' AND wait_event_type = 'Lock'"""
+        )
+
     def sizes(self) -> dict[str, int]:
         """How many rows each table has."""
         return {table: self.value(f"SELECT count(*) FROM ledger.{table}") for table in TABLES}
