@@ -9,7 +9,7 @@ from uuid import uuid4
 from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
 from domain.contracts.wallets import ChangeKind, WalletChange
 from domain.contracts.workflows import payment_workflow_id
-from domain.ids import BankAccountId, ClientId, TransactionId, UserId, WalletId, random_bucket
+from domain.ids import BUCKETS, BankAccountId, ClientId, TransactionId, UserId, WalletId, random_bucket
 from domain.money import Money
 from domain.transactions import Step, TransactionKind
 from ledger.service import LedgerService, Wallet
@@ -32,9 +32,10 @@ class Client:
     client_id: ClientId = field(default_factory=lambda: ClientId.new(0))
     bank: str = BANK
 
-    async def open_wallet(self, balance: int = 0, currency: str = "USD") -> WalletId:
-        """A wallet with `balance` minor units, deposited from the bank and settled."""
-        user_id = UserId.new(random_bucket())
+    async def open_wallet(self, balance: int = 0, currency: str = "USD", *, shard: int | None = None) -> WalletId:
+        """A wallet with `balance` minor units, deposited from the bank and settled; on this shard of two, or on any."""
+        bucket = random_bucket()
+        user_id = UserId.new(bucket if shard is None else (bucket + shard * BUCKETS) // 2)
         wallet_id = WalletId.new(user_id.bucket)
         await self.ledger.open_wallet(wallet_id, user_id, self.client_id, currency)
         if balance:
