@@ -44,7 +44,12 @@ def bank_holidays(year: int) -> frozenset[date]:
 
 def banking_date(moment: datetime) -> date:
     """The calendar date of `moment` in New York."""
-    return moment.astimezone(BANKING_ZONE).date()
+    return _banking_date_in(moment.replace(second=0, microsecond=0))
+
+
+@lru_cache(maxsize=256)
+def _banking_date_in(minute: datetime) -> date:
+    return minute.astimezone(BANKING_ZONE).date()
 
 
 def is_banking_day(day: date) -> bool:

@@ -17,9 +17,12 @@ STRIPES: Final = 8
 CREDIT_NORMAL: Final = frozenset({"wallet", "due_to", "fees", "suspense"})
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Account:
-    """A locked account: what the database has, changed in memory until it is written."""
+    """A locked account: what the database has, changed in memory until it is written.
+
+    The fields are in the order of `LOCK_ACCOUNTS`.
+    """
 
     hex: str
     """The id's digits."""

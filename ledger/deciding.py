@@ -17,7 +17,7 @@ from domain.transactions import Step, StepDecision, TransactionStatus, move
 from ledger import holds
 from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, system_account
 from ledger.records import StepRecord, Writing
-from ledger.rules import RULES, HoldChange, Role, Rule
+from ledger.rules import ROLES, RULES, HoldChange, Role, Rule
 from ledger.service import AccountStatus, Hold, Transaction
 from ledger.shards import shard_of
 from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Receive, Take
@@ -35,10 +35,11 @@ class Book:
 
     def accounts(self, wanted: Wanted) -> dict[Role, Account]:
         """The accounts by their roles. Raises LedgerRejected for a wallet that does not exist."""
-        absent = [str(account) for account in wanted.values() if account.hex not in self._accounts]
-        if absent:
-            raise LedgerRejected(f"there is no account {', '.join(absent)}")
-        return {role: self._accounts[account.hex] for role, account in wanted.items()}
+        try:
+            return {role: self._accounts[account.hex] for role, account in wanted.items()}
+        except KeyError:
+            absent = [str(account) for account in wanted.values() if account.hex not in self._accounts]
+            raise LedgerRejected(f"there is no account {', '.join(absent)}") from None
 
     def hold(self, hold_id: HoldId, wallet_id: WalletId | None) -> Hold:
         """A client's hold on that wallet. Raises LedgerRejected for one that does not exist."""
@@ -67,7 +68,10 @@ class Book:
 
         Two machines' clocks, or one that was set back, must not make an account's entries run backwards.
         """
-        return max([self._now, *(account.updated_at for account in accounts)])
+        latest = self._now
+        for account in accounts:
+            latest = max(latest, account.updated_at)
+        return latest
 
 
 def wanted_by(transaction: Transaction, step: Step, shards: int) -> Wanted:
@@ -75,11 +79,12 @@ def wanted_by(transaction: Transaction, step: Step, shards: int) -> Wanted:
 
     Raises LedgerRejected for one in two roles, and for another kind's step.
     """
-    if RULES[step].kind is not transaction.kind:
+    rule = RULES[step]
+    if rule.kind is not transaction.kind:
         raise LedgerRejected(f"{step} is not a step of a {transaction.kind}")
-    if (RULES[step].hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
+    if (rule.hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
         raise LedgerRejected(f"{step} is for captures of a hold, and nothing else is")
-    wanted = {role: _account_of(transaction, role, shards) for role in RULES[step].roles}
+    wanted = {role: _account_of(transaction, role, shards) for role in ROLES[step]}
     if len({account.hex for account in wanted.values()}) != len(wanted):
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     return wanted
@@ -143,7 +148,7 @@ def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, wri
         )
     else:
         failure = _draw(work, transaction.hold_id, accounts, book, record)
-    return replace(_decide(record, rule, accounts, failure, new=True), fingerprint=work.key.fingerprint)
+    return _decide(record, rule, accounts, failure, new=True, fingerprint=work.key.fingerprint)
 
 
 def refuse(
@@ -152,7 +157,7 @@ def refuse(
     """Record a new payment as decided against, for a reason that may lie outside it."""
     accounts = book.accounts(wanted)
     record = _first_record(work, transaction, book.moment(accounts.values()), writing)
-    return replace(_decide(record, RULES[work.step], accounts, failure, new=True), fingerprint=work.key.fingerprint)
+    return _decide(record, RULES[work.step], accounts, failure, new=True, fingerprint=work.key.fingerprint)
 
 
 def _first_record(work: Begin, transaction: Transaction, at: datetime, writing: Writing) -> StepRecord:
@@ -320,7 +325,13 @@ def _over_limit(source: Account, amount: Money, effective_at: datetime) -> Failu
 
 
 def _decide(
-    record: StepRecord, rule: Rule, accounts: dict[Role, Account], failure: Failure | None, *, new: bool
+    record: StepRecord,
+    rule: Rule,
+    accounts: dict[Role, Account],
+    failure: Failure | None,
+    *,
+    new: bool,
+    fingerprint: str | None = None,
 ) -> StepResult:
     """Put everything that the step means into the record."""
     refused = new and failure is not None
@@ -335,6 +346,7 @@ def _decide(
         decision=decision,
         status=status,
         failure=failure,
+        fingerprint=fingerprint,
     )
 
 

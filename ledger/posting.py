@@ -231,23 +231,8 @@ def _hold_of(item: _Item) -> HoldId | None:
 
 
 def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
-    return Account(
-        hex=row.account_id,
-        kind=row.kind,
-        currency=row.currency,
-        balance=row.balance,
-        held=row.held,
-        floor=row.floor,
-        version=row.version,
-        status=AccountStatus(row.status),
-        updated_at=row.updated_at,
-        debits_frozen=row.debits_frozen,
-        credits_frozen=row.credits_frozen,
-        limit_per_transaction=row.limit_per_transaction,
-        limit_daily=row.limit_daily,
-        spent_on=row.spent_on,
-        spent=row.spent,
-    )
+    digits, kind, currency, balance, held, floor, version, status, *rules = row
+    return Account(digits, kind, currency, balance, held, floor, version, AccountStatus(status), *rules)
 
 
 def _claims(keyed: dict[str, Keyed]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import orjson
 from domain.contracts.payments import Failure
 from domain.events import ENTRIES_TOPIC, HOLDS_TOPIC, TRANSACTIONS_TOPIC, lane_of
 from domain.holds import HoldStatus
-from domain.ids import EntryId, HoldId, PostingId, TransactionId, new_hex
+from domain.ids import EntryId, HoldId, IdSeries, PostingId, TransactionId
 from domain.transactions import Step, StepDecision, TransactionStatus
 from ledger.accounts import Account, Side
 from ledger.service import Hold, Transaction
@@ -28,6 +28,8 @@ class Writing:
     """The rows of one commit: those of all steps of a group, and each account as the last of them left it."""
 
     def __init__(self) -> None:
+        self.new_id = IdSeries().next
+        """(bucket) → the digits of a new id"""
         self.rows: dict[str, list[Row]] = {"steps": []}
         self.events: list[tuple[str, str, str, str, str]] = []
         """(topic, key, type, event id, data)"""
@@ -56,10 +58,10 @@ class Writing:
         self._holds[hold.hold_id] = hold
         self._tell_hold(hold, "hold.captured" if capture else f"hold.{hold.status}", at, capture)
 
-    def tell(self, topic: str, key: str, kind: str, data: Row, bucket: int) -> None:
+    def tell(self, topic: str, key: str, kind: str, event_id: str, data: Row) -> None:
         """An event as its model in domain/events.py has it; a test reads each with the model."""
         told = orjson.dumps({"type": kind, **data}, option=orjson.OPT_UTC_Z).decode()
-        self.events.append((topic, key, kind, new_hex(bucket), told))
+        self.events.append((topic, key, kind, event_id, told))
 
     def _tell_hold(self, hold: Hold, kind: str, at: datetime, capture: TransactionId | None = None) -> None:
         told: Row = {
@@ -76,7 +78,7 @@ class Writing:
             "tx_id": capture,
             "failure": {"code": hold.failure.code, "detail": hold.failure.detail} if hold.failure else None,
         }
-        self.tell(HOLDS_TOPIC, hold.hold_id, kind, told, hold.hold_id.bucket)
+        self.tell(HOLDS_TOPIC, hold.hold_id, kind, self.new_id(hold.hold_id.bucket), told)
 
     def statement(self) -> tuple[str, dict[str, object]]:
         """The one statement that writes everything, and its values."""
@@ -157,25 +159,25 @@ class StepRecord:
         self.step = step
         self.at = at
         self.effective_at = effective_at
+        self._hex = transaction.transaction_id.hex
+        self._bucket = transaction.transaction_id.bucket
         self._posting_id: str | None = None
-
-    def _new_id(self) -> str:
-        return new_hex(self.transaction.transaction_id.bucket)
 
     def outcome(self, status: TransactionStatus, decision: StepDecision, failure: Failure | None, *, new: bool) -> None:
         """The step's outcome and where it leaves the transaction, with its event. Comes last."""
         txn = self.transaction
         refused = failure if decision is StepDecision.REFUSED else None
+        event_id = self._writing.new_id(self._bucket)
         self._writing.add(
             "steps",
             {
-                "transaction_id": txn.transaction_id.hex,
+                "transaction_id": self._hex,
                 "step": self.step,
                 "outcome": decision,
                 "refusal_code": refused.code if refused else None,
                 "refusal_detail": refused.detail if refused else None,
                 "posting_id": self._posting_id,
-                "event_id": self._new_id(),
+                "event_id": event_id,
                 "detail": {"code": failure.code, "detail": failure.detail} if failure else {},
                 "effective_at": self.effective_at,
                 "created_at": self.at,
@@ -186,12 +188,12 @@ class StepRecord:
         elif status != txn.status:
             self._writing.add("moves", self._standing(status, failure))
         if new or status != txn.status:
-            self._tell_transaction(status, failure)
+            self._tell_transaction(status, failure, event_id)
 
     def _standing(self, status: TransactionStatus, failure: Failure | None) -> Row:
         failed = failure if status is TransactionStatus.FAILED else None
         return {
-            "transaction_id": self.transaction.transaction_id.hex,
+            "transaction_id": self._hex,
             "status": status,
             "failure_code": failed.code if failed else None,
             "failure_detail": failed.detail if failed else None,
@@ -219,13 +221,13 @@ class StepRecord:
 
     def post(self, lines: list[tuple[Account, Side]]) -> None:
         """One posting of the transaction's amount over `lines`; the accounts already have their new balance."""
-        self._posting_id = self._new_id()
+        self._posting_id = self._writing.new_id(self._bucket)
         for account, side in lines:
             self._entry(self._posting_id, account, side)
 
     def _entry(self, posting_id: str, account: Account, side: Side) -> None:
         txn = self.transaction
-        entry_id = self._new_id()
+        entry_id = self._writing.new_id(self._bucket)
         line: Row = {
             "amount": txn.amount.minor_units,
             "currency": account.currency,
@@ -237,31 +239,32 @@ class StepRecord:
             {
                 "entry_id": entry_id,
                 "posting_id": posting_id,
-                "transaction_id": txn.transaction_id.hex,
+                "transaction_id": self._hex,
                 "account_id": account.hex,
                 "type": side,
                 "created_at": self.at,
                 **line,
             },
         )
+        account_id = account.public_id
         told: Row = {
             "entry_id": EntryId.from_hex(entry_id),
             "posting_id": PostingId.from_hex(posting_id),
             "tx_id": txn.transaction_id,
-            "account_id": account.public_id,
+            "account_id": account_id,
             "side": side,
             "timestamp": self.at,
             **line,
         }
-        self._tell(ENTRIES_TOPIC, account.public_id, "entry.posted", told)
+        self._writing.tell(ENTRIES_TOPIC, account_id, "entry.posted", entry_id, told)
 
     def place_hold(self, account: Account) -> None:
         """Reserve the transaction's amount."""
         self._writing.add(
             "placed_holds",
             {
-                "hold_id": self._new_id(),
-                "transaction_id": self.transaction.transaction_id.hex,
+                "hold_id": self._writing.new_id(self._bucket),
+                "transaction_id": self._hex,
                 "account_id": account.hex,
                 "amount": self.transaction.amount.minor_units,
                 "currency": self.transaction.amount.currency,
@@ -276,7 +279,7 @@ class StepRecord:
         self._writing.add(
             "ended_holds",
             {
-                "transaction_id": self.transaction.transaction_id.hex,
+                "transaction_id": self._hex,
                 "status": "captured" if captured else "released",
                 "captured": self.transaction.amount.minor_units if captured else 0,
                 "ended_at": self.at,
@@ -291,7 +294,7 @@ class StepRecord:
         """Store an account's new balance, held amount and version."""
         self._writing.save(account, self.at)
 
-    def _tell_transaction(self, status: TransactionStatus, failure: Failure | None) -> None:
+    def _tell_transaction(self, status: TransactionStatus, failure: Failure | None, event_id: str) -> None:
         txn = self.transaction
         failed = failure if status is TransactionStatus.FAILED else None
         told: Row = {
@@ -308,7 +311,4 @@ class StepRecord:
             "timestamp": self.at,
             "failure": {"code": failed.code, "detail": failed.detail} if failed else None,
         }
-        self._tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], told)
-
-    def _tell(self, topic: str, key: str, kind: str, data: Row) -> None:
-        self._writing.tell(topic, key, kind, data, self.transaction.transaction_id.bucket)
+        self._writing.tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], event_id, told)

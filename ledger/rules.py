@@ -160,6 +160,9 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
     }
 )
 
+ROLES: Final[Mapping[Step, tuple[Role, ...]]] = MappingProxyType({step: rule.roles for step, rule in RULES.items()})
+"""The accounts that each step locks or asks about."""
+
 FIRST_STEPS: Final = tuple(step for step, rule in RULES.items() if rule.first)
 """A payment is recorded by exactly one of these."""
 
