@@ -1,4 +1,4 @@
-"""A caller of the ledger, as a worker process is one: `python -m benchmarks.ledger_caller`, driven by ledger_ways.
+"""A caller of the ledger, as a worker process is one: `python -m benchmarks.ledger.caller`, driven by ways.py.
 
 A line of JSON on stdin is one trial, a line on stdout its report. Closed loop: each of `at_once` callers sends its next
 transfer when the last is answered. No retries: a call succeeds or fails once.

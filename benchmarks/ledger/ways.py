@@ -1,4 +1,4 @@
-"""`python -m benchmarks.ledger_ways [--quick]`: the ledger in each caller's process, against one `ledger` role for all.
+"""`python -m benchmarks.ledger.ways [--quick]`: the ledger in each caller's process, against one `ledger` role for all.
 
 One durable PostgreSQL, one, two, four and eight caller processes, three loads, both ways in turns. All that a real
 posting does is included. Writes benchmarks/results/ledger_ways.csv and the table of the decision record.
@@ -24,7 +24,7 @@ from rich.console import Console
 
 import migrations
 from benchmarks.figures import RESULTS, write_page
-from benchmarks.ledger_caller import Report, Trial
+from benchmarks.ledger.caller import Report, Trial
 from benchmarks.trial import percentile
 from domain.ids import ClientId, WalletId
 from infra.local.postgres import POSTGRES_DATA, processes_in
@@ -213,7 +213,7 @@ async def _callers(settings: Settings, count: int) -> AsyncIterator[list[asyncio
         await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "benchmarks.ledger_caller",
+            "benchmarks.ledger.caller",
             cwd=REPOSITORY,
             env=environment,
             limit=LINE_BYTES,
@@ -295,7 +295,7 @@ def write_raw(found: Sequence[Measured]) -> None:
 
 def main() -> int:
     """0 when all was measured and not a cent is off."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger_ways", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger.ways", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute and a half, noisier, writes nothing")
     quick = parser.parse_args().quick
     effort, console, load_before = QUICK if quick else FULL, Console(width=200), os.getloadavg()[0]
