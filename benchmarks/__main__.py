@@ -7,6 +7,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.capacity import CAPACITY_PAGE, capacity_text, is_cost
 from benchmarks.figures import PAGE, RESULTS, read, record, table, write_page
 from benchmarks.load import Kind
 from benchmarks.measure import FULL, QUICK, Effort, Findings, Session
@@ -14,7 +15,8 @@ from benchmarks.plots import draw
 from benchmarks.report import circumstances, figures_of, write_raw
 from benchmarks.site import running_site
 
-CIRCUMSTANCES = RESULTS / "circumstances.md"
+CIRCUMSTANCES = "circumstances"
+"""Below the results, a file for each command."""
 
 
 def measure(effort: Effort, console: Console) -> Findings:
@@ -44,11 +46,12 @@ def main() -> int:
     console = Console()
     if not options.page:
         found = measure(QUICK if options.quick else FULL, console)
+        command = "make bench QUICK=1" if options.quick else "make bench"
         write_raw(found)
         draw(found)
-        record(figures_of(found, "make bench QUICK=1" if options.quick else "make bench"))
-        CIRCUMSTANCES.write_text(circumstances(found, options.quick) + "\n")
-    write_page(page_text())
+        record(figures_of(found, command))
+        write_circumstances("bench", circumstances(found, command))
+    write_pages()
     show(console)
     return 0
 
@@ -63,9 +66,21 @@ def show(console: Console) -> None:
     console.print(f"All figures: {PAGE.relative_to(PAGE.parents[2])}")
 
 
+def write_circumstances(name: str, text: str) -> None:
+    """When and where a command has measured, for the page."""
+    (RESULTS / CIRCUMSTANCES / f"{name}.md").write_text(f"{text}\n")
+
+
+def write_pages() -> None:
+    """Both pages, from the results alone."""
+    write_page(page_text())
+    write_page(capacity_text(read()), CAPACITY_PAGE)
+
+
 def page_text() -> str:
-    """What stands between the page's markers: made from the results alone."""
-    return f"{CIRCUMSTANCES.read_text()}\n{table(read())}"
+    """What stands between the page's markers. What the page on capacity shows is not here, too."""
+    measured = "\n".join(path.read_text() for path in sorted((RESULTS / CIRCUMSTANCES).glob("*.md")))
+    return f"{measured}\n{table({name: figure for name, figure in read().items() if not is_cost(name)})}"
 
 
 if __name__ == "__main__":

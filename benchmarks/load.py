@@ -8,6 +8,7 @@ scheduled moment, so a late generator makes figures worse, never better.
 
 import asyncio
 import gc
+import os
 import random
 import sys
 import time
@@ -21,8 +22,6 @@ from pydantic import BaseModel
 
 from benchmarks.wire import Answer, Wire
 
-MAX_IN_FLIGHT: Final = 500
-"""More are dropped: an open file each, and at any rate of these machines a server that is seconds behind."""
 HTTP_OK: Final = (200, 202)
 FINAL: Final = ("succeeded", "failed", "returned")
 
@@ -33,7 +32,14 @@ class Kind(StrEnum):
     TRANSFER = "transfer"
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    EXPRESS = "express"
+    """A transfer in the express lane."""
     BARE = "bare"
+    ENDPOINT = "endpoint"
+    """A transfer that is checked and answered, and nothing else."""
+
+
+TRANSFERS: Final = (Kind.TRANSFER, Kind.EXPRESS, Kind.ENDPOINT)
 
 
 class Outcome(StrEnum):
@@ -64,6 +70,8 @@ class Plan(BaseModel):
     rate: float | None = None
     arrivals: Literal["even", "poisson"] = "even"
     at_once: int = 16
+    most_in_flight: int = 500
+    """More are dropped: an open file each, and a server that is far behind."""
     drain_seconds: float = 10
     seed: int = 1
 
@@ -128,7 +136,7 @@ class Payments:
             "currency": "USD",
             "idempotency_key": key,
         }
-        if self._plan.kind is Kind.TRANSFER:
+        if self._plan.kind in TRANSFERS:
             sender, receiver = self._chance.sample(self._plan.accounts, 2)
             return "/v1/transfers", {**payment, "sender_id": sender.wallet_id, "receiver_id": receiver.wallet_id}
         person = self._chance.choice(self._plan.accounts)
@@ -150,7 +158,7 @@ async def open_loop(plan: Plan, payments: Payments) -> list[Sample]:
     start = time.monotonic()
     for sample in samples:
         await asyncio.sleep(start + sample.due - time.monotonic())
-        if len(running) < MAX_IN_FLIGHT:
+        if len(running) < plan.most_in_flight:
             task = asyncio.create_task(payments.make(sample, start))
             running.add(task)
             task.add_done_callback(running.discard)
@@ -198,7 +206,9 @@ def main() -> None:
     plan = Plan.model_validate_json(sys.stdin.buffer.read())
     gc.disable()  # A collection would look like a slow server.
     record = uvloop.run(carry_out(plan))
-    sys.stdout.buffer.write(record.model_dump_json().encode())
+    # Where Python is told not to buffer, `sys.stdout` writes only what fits into a pipe at once.
+    with os.fdopen(sys.stdout.fileno(), "wb") as out:
+        out.write(record.model_dump_json().encode())
 
 
 if __name__ == "__main__":

@@ -1,19 +1,36 @@
 """The measurements: rates searched, latencies at half of them, the compared kinds always in turns."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Final
 
 from benchmarks.load import Kind, Outcome, Plan
+from benchmarks.processes import spent
 from benchmarks.site import Site
 from benchmarks.trial import Search, Trial, carry_out, merged, percentile
 
 FIRST_GUESS: Final = 0.9
 """Of what a closed loop reaches: where a search begins."""
 
+PEERS: Final = (Kind.BARE, Kind.ENDPOINT)
+
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Push:
+    """How a kind is brought to its limit: callers of the closed loop, requests in flight, generator processes."""
+
+    at_once: int = 16
+    most_in_flight: int = 500
+    generators: int = 1
+
+
+PUSH: Final = {Kind.EXPRESS: Push(256, 2000), Kind.ENDPOINT: Push(128, 2000, 2)}
+"""What is answered within a millisecond or two wants more of all of them than a workflow."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +86,30 @@ class Session:
             self._search(kinds)
         half = self.findings.rate(kinds[0]) / 2
         self._say(f"[bold]{' and '.join(kinds)}[/]: latency at {half:.1f}/s, half of what {kinds[0]} sustains")
+        self.at_rate(kinds, half)
+        for kind in kinds:
+            if kind not in PEERS:
+                self.verify(kind)
+
+    def at_rate(self, kinds: Sequence[Kind], rate: float) -> None:
+        """Measure the latencies of these kinds at a rate, in turns."""
         slices: dict[Kind, list[Trial]] = {kind: [] for kind in kinds}
-        for number in range(self._effort.slices if half else 0):
-            for kind in kinds:  # The same arrivals for each of them.
-                slices[kind].append(self._trial(kind, half, self._effort.slice_seconds, poisson_seed=number))
+        for number in range(self._effort.slices if rate else 0):
+            for kind in kinds:  # Arrivals of the same kind for each of them.
+                slices[kind].append(self._trial(kind, rate, self._effort.slice_seconds, poisson_seed=number))
         for kind, trials in slices.items():
             if trials:
                 self.findings.latencies[kind] = merged(trials)
-        for kind in kinds:
-            if kind is not Kind.BARE:
-                self._verify(kind)
+
+    def saturated(self, kind: Kind) -> Trial:
+        """As much as goes in a closed loop."""
+        return self._trial(kind, None, self._effort.warm_seconds)
 
     def _search(self, kinds: Sequence[Kind]) -> None:
         searches = {}
         for kind in kinds:
-            saturated = self._trial(kind, None, self._effort.warm_seconds)
-            searches[kind] = Search(max(1.0, saturated.completed_per_second * FIRST_GUESS), self._effort.trials)
+            first = self.saturated(kind).completed_per_second * FIRST_GUESS
+            searches[kind] = Search(max(1.0, first), self._effort.trials)
         while not all(search.done for search in searches.values()):
             for kind, search in searches.items():
                 if not search.done:
@@ -94,27 +119,41 @@ class Session:
             self.findings.rates.setdefault(kind, []).append(search.kept)
             self._say(f"  {kind} sustains [bold]{search.kept:.1f}/s[/]")
 
-    def _trial(self, kind: Kind, rate: float | None, seconds: float, *, poisson_seed: int | None = None) -> Trial:
-        self._site.quiet()
+    def plan(self, kind: Kind, rate: float | None, seconds: float, *, poisson_seed: int | None = None) -> Plan:
+        """What to send next; under keys that no other trial has."""
         number = len(self.findings.trials)
-        platform = self._site.platform
-        plan = Plan(
+        platform, push = self._site.platform, PUSH.get(kind, Push())
+        return Plan(
             kind=kind,
-            url=self._site.bare_url if kind is Kind.BARE else platform.api_url,
-            headers={} if kind is Kind.BARE else {"Authorization": f"Bearer {platform.app_key}"},
+            url=self._site.urls.get(kind, platform.api_url),
+            headers={} if kind in PEERS else {"Authorization": f"Bearer {platform.app_key}"},
             accounts=self._site.accounts,
             run=f"{platform.home.name}-{number}",
             seconds=seconds,
             rate=rate,
             arrivals="even" if poisson_seed is None else "poisson",
+            at_once=push.at_once,
+            most_in_flight=push.most_in_flight,
             seed=number if poisson_seed is None else poisson_seed,
         )
-        trial = asyncio.run(carry_out(plan))
+
+    def _trial(self, kind: Kind, rate: float | None, seconds: float, *, poisson_seed: int | None = None) -> Trial:
+        self._site.quiet()
+        plan = self.plan(kind, rate, seconds, poisson_seed=poisson_seed)
+        begin, before = time.monotonic(), self._site.cpu()
+        trial = asyncio.run(carry_out(plan, PUSH.get(kind, Push()).generators))
+        self._site.quiet()
+        cpu = spent(before, self._site.cpu())
+        return self.note(replace(trial, cpu_seconds=cpu, wall_seconds=time.monotonic() - begin))
+
+    def note(self, trial: Trial) -> Trial:
+        """Keep a trial, and tell of it."""
         self.findings.trials.append(trial)
         self._say(f"  {_line(trial)}")
         return trial
 
-    def _verify(self, kind: Kind) -> None:
+    def verify(self, kind: Kind) -> None:
+        """Note whether every invariant holds after what was done of a kind."""
         self._site.quiet()
         clean, said = self._site.verify()
         self.findings.verified[kind] = clean
@@ -134,5 +173,5 @@ def _line(trial: Trial) -> str:
     verdict = (", kept up" if trial.kept_up else ", [yellow]did not keep up[/]") if searched else ""
     return (
         f"{plan.kind:10} {asked}, {trial.completed_per_second:6.1f}/s completed, "
-        f"p50 {'–' if p50 is None else f'{p50:.0f} ms'}{lost}{verdict}"
+        f"p50 {'–' if p50 is None else f'{p50:.0f} ms'}, generator {trial.generator_load:.0%}{lost}{verdict}"
     )

@@ -1,4 +1,4 @@
-"""Where it is measured: a platform of the benchmark's own, started by the real command, and the bare peer beside it."""
+"""Where it is measured: a platform of the benchmark's own, started by the real command, and peers beside it."""
 
 import asyncio
 import io
@@ -9,9 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +20,12 @@ import psycopg
 from rich.console import Console
 
 from bank_adapters.simulator.client import BankAdmin
-from benchmarks.load import Account
+from benchmarks.load import Account, Kind
+from benchmarks.processes import cpu_seconds
 from commands.demo.client import AppClient, PaymentView
 from commands.verify import verify_all
 from infra.local.child import Child, Command
+from infra.local.postgres import POSTGRES_DATA, processes_in
 from infra.local.probes import free_ports, http_status
 from tests.stack.platform import REPOSITORY, Platform, until
 
@@ -42,11 +44,34 @@ _LEFT_OVER: Final = """
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Processes beside the platform that answer what is asked of a kind.
+
+    `programs` are arguments for Python, by name, with PORT in place of the port that SAGAPAY_API_PORT names, too, and
+    on which one of them listens. `variables` are further SAGAPAY_… variables.
+    """
+
+    kind: Kind
+    programs: Mapping[str, Sequence[str]]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+PORT: Final = "PORT"
+BARE: Final = Beside(
+    Kind.BARE, {"bare": ("-m", "benchmarks.bare", PORT), "bare-worker": ("-m", "benchmarks.bare", "worker")}
+)
+"""The bare workflow: as many processes as take part in a transfer of ours."""
+
+
+@dataclass(frozen=True)
 class Site:
-    """A running platform and peer, and wallets with money on them."""
+    """A running platform and what is beside it, and wallets with money on them."""
 
     platform: Platform
-    bare_url: str
+    urls: Mapping[Kind, str]
+    """Of the kinds that are not asked of the platform's own API."""
+    pids: Mapping[str, int]
+    """Of what is beside the platform."""
     accounts: list[Account]
     up_seconds: float
     load_before: float
@@ -60,6 +85,12 @@ class Site:
                 if row == (0,):
                     return
                 time.sleep(0.1)
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of the processor that each process has taken so far; PostgreSQL's together."""
+        ours = {name: process.pid for name, process in self.platform.state().processes.items() if process.pid}
+        taken = {name: cpu_seconds([pid]) for name, pid in {**ours, **self.pids}.items()}
+        return taken | {"postgres": cpu_seconds(processes_in(self.platform.home / POSTGRES_DATA))}
 
     def verify(self) -> tuple[bool, str]:
         """Whether `sagapay verify` finds every invariant and the bank's books to hold, and what it says."""
@@ -82,15 +113,20 @@ def time_up(platform: Platform) -> float:
 
 
 @contextmanager
-def running_site(people: int) -> Iterator[Site]:
+def running_site(people: int, besides: Sequence[Beside] = (BARE,)) -> Iterator[Site]:
     """Everything, gone at the end. Its data are beside the checkout's own, on the same disk."""
     home = Path(tempfile.mkdtemp(prefix=".sagapay-bench-", dir=REPOSITORY))
     platform, load_before = Platform(home, SAGAPAY_LOCAL_SHARDS="1"), os.getloadavg()[0]
     try:
         up_seconds = time_up(platform)
         platform.up()  # It runs already; this ties it to our life.
-        with _bare(platform) as bare_url:
-            yield Site(platform, bare_url, asyncio.run(_settle(platform, people)), up_seconds, load_before)
+        with ExitStack() as stack:
+            urls, pids = dict[Kind, str](), dict[str, int]()
+            for beside in besides:
+                urls[beside.kind], children = stack.enter_context(_running(platform, beside))
+                pids |= {child.command.name: child.pid for child in children}
+            accounts = asyncio.run(_settle(platform, people))
+            yield Site(platform, urls, pids, accounts, up_seconds, load_before)
     finally:
         if platform.runs():
             platform.kill("supervisor", signal.SIGTERM)
@@ -100,18 +136,17 @@ def running_site(people: int) -> Iterator[Site]:
 
 
 @contextmanager
-def _bare(platform: Platform) -> Iterator[str]:
-    """The peer's two processes, as many as take part in a transfer of ours."""
+def _running(platform: Platform, beside: Beside) -> Iterator[tuple[str, list[Child]]]:
+    """Its address once it is ready, and its processes."""
     port = free_ports(1)[0]
-    module = [sys.executable, "-m", "benchmarks.bare"]
-    logs, environment = platform.home / "logs", platform.state().environment
-    children = [
-        Child(Command("bare", [*module, str(port)], logs / "bare.log", environment)),
-        Child(Command("bare-worker", [*module, "worker"], logs / "bare-worker.log", environment)),
-    ]
+    environment = {**platform.state().environment, "SAGAPAY_API_PORT": str(port), **beside.variables}
+    children = []
     try:
-        until("the bare peer is ready", lambda: http_status(port, "/readyz") == 200, START_SECONDS)
-        yield f"http://127.0.0.1:{port}"
+        for name, words in beside.programs.items():
+            argv = [sys.executable, *(str(port) if word == PORT else word for word in words)]
+            children.append(Child(Command(name, argv, platform.home / f"logs/{name}.log", environment)))
+        until(f"{beside.kind} is ready", lambda: http_status(port, "/readyz") == 200, START_SECONDS)
+        yield f"http://127.0.0.1:{port}", children
     finally:
         for child in children:
             child.stop(GRACE_SECONDS)

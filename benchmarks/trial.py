@@ -3,8 +3,8 @@
 import asyncio
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.load import Outcome, Plan, Record, Sample
@@ -34,7 +34,11 @@ class Trial:
     plan: Plan
     samples: list[Sample]
     generator_load: float
-    """Of one core, 0 to 1."""
+    """Of one core, 0 to 1; where several processes generated, of the busiest."""
+    cpu_seconds: Mapping[str, float] = field(default_factory=dict)
+    """What each process of the server's side took for it, until the last event of it was delivered."""
+    wall_seconds: float = 0.0
+    """The same time by the clock."""
 
     def count(self, outcome: Outcome) -> int:
         """How many requests ended so."""
@@ -82,7 +86,9 @@ def merged(slices: Sequence[Trial]) -> Trial:
     shifts = [sum(seconds[:number]) for number in range(len(slices))]
     samples = [_shifted(s, by) for trial, by in zip(slices, shifts, strict=True) for s in trial.samples]
     load = sum(trial.generator_load for trial in slices) / len(slices)
-    return Trial(slices[0].plan.model_copy(update={"seconds": sum(seconds)}), samples, load)
+    cpu = {name: sum(trial.cpu_seconds[name] for trial in slices) for name in slices[0].cpu_seconds}
+    plan = slices[0].plan.model_copy(update={"seconds": sum(seconds)})
+    return Trial(plan, samples, load, cpu, sum(trial.wall_seconds for trial in slices))
 
 
 def _shifted(sample: Sample, by: float) -> Sample:
@@ -90,8 +96,27 @@ def _shifted(sample: Sample, by: float) -> Sample:
     return sample.model_copy(update={name: time + by for name, time in times.items() if time is not None})
 
 
-async def carry_out(plan: Plan) -> Trial:
-    """Run the plan in a process of its own. Raises GeneratorFailedError."""
+async def carry_out(plan: Plan, generators: int = 1) -> Trial:
+    """Run the plan in a process of its own, or in so many that share it. Raises GeneratorFailedError."""
+    if generators == 1:
+        return await _generated(plan)
+    parts = await asyncio.gather(*(_generated(_part(plan, number, generators)) for number in range(generators)))
+    samples = sorted((sample for part in parts for sample in part.samples), key=lambda sample: sample.due)
+    return Trial(plan, samples, max(part.generator_load for part in parts))
+
+
+def _part(plan: Plan, number: int, parts: int) -> Plan:
+    changes = {
+        "run": f"{plan.run}-{number}",
+        "rate": None if plan.rate is None else plan.rate / parts,
+        "at_once": max(1, plan.at_once // parts),
+        "most_in_flight": max(1, plan.most_in_flight // parts),
+        "seed": plan.seed * parts + number,
+    }
+    return plan.model_copy(update=changes)
+
+
+async def _generated(plan: Plan) -> Trial:
     generator = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.load",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

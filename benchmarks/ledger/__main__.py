@@ -1,16 +1,18 @@
 """`python -m benchmarks.ledger [--quick]`: the ledger against TPC-B and the textbook, as figures and a picture."""
 
 import argparse
+import os
 import sys
 import time
 
 from rich.console import Console
 
-from benchmarks.__main__ import page_text, show
-from benchmarks.figures import record, write_page
+from benchmarks.__main__ import show, write_circumstances, write_pages
+from benchmarks.figures import record
 from benchmarks.ledger.measure import FULL, QUICK, Session
 from benchmarks.ledger.report import draw, figures_of, write_raw
 from benchmarks.ledger.server import running_server
+from benchmarks.report import where_and_when
 
 
 def main() -> int:
@@ -18,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ledger", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under 5 minutes, and noisier")
     options = parser.parse_args()
-    console, began = Console(), time.monotonic()
+    console, began, load_before = Console(), time.monotonic(), os.getloadavg()[0]
 
     def say(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {text}", highlight=False, soft_wrap=True)
@@ -27,10 +29,12 @@ def main() -> int:
     say(f"starting a PostgreSQL of our own, with {effort.wallets:,} wallets ...")
     with running_server(effort.wallets) as server:
         found = Session(server, effort, say).run()
+    command = "make bench-ledger QUICK=1" if options.quick else "make bench-ledger"
     write_raw(found)
     draw(found)
-    record(figures_of(found, "make bench-ledger QUICK=1" if options.quick else "make bench-ledger"))
-    write_page(page_text())
+    record(figures_of(found, command))
+    write_circumstances("ledger", where_and_when(command, load_before))
+    write_pages()
     show(console)
     return 0
 

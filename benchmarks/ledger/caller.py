@@ -6,10 +6,12 @@ transfer when the last is answered. No retries: a call succeeds or fails once.
 
 import asyncio
 import gc
+import os
 import random
 import sys
 import time
 from collections import Counter
+from typing import IO
 
 from pydantic import BaseModel
 
@@ -71,7 +73,7 @@ async def carry_out(trial: Trial, ledger: LedgerService) -> Report:
     return Report(latencies_ms=latencies, failures=failures, cpu_seconds=time.process_time() - busy)
 
 
-async def main() -> None:
+async def main(reports: IO[bytes]) -> None:
     """Until stdin ends."""
     own, ledgers = settings(), dict[str | None, LedgerService]()
     while line := await asyncio.to_thread(sys.stdin.buffer.readline):
@@ -79,12 +81,13 @@ async def main() -> None:
         if trial.address not in ledgers:
             ledgers[trial.address] = open_ledger(own.model_copy(update={"ledger_address": trial.address}))
         report = await carry_out(trial, ledgers[trial.address])
-        sys.stdout.buffer.write(report.model_dump_json().encode() + b"\n")
-        sys.stdout.buffer.flush()
+        reports.write(report.model_dump_json().encode() + b"\n")
+        reports.flush()
     for ledger in ledgers.values():
         await ledger.aclose()
 
 
 if __name__ == "__main__":
     rest_collector()
-    asyncio.run(main())
+    # Where Python is told not to buffer, `sys.stdout` writes only what fits into a pipe at once.
+    asyncio.run(main(os.fdopen(sys.stdout.fileno(), "wb", closefd=False)))

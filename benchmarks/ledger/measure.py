@@ -166,5 +166,5 @@ class Session:
         done = drive(Drive(settings, self._wallets, way.callers, seconds, skew), way.processes)
         self.found.failed += done.failed
         with self._server.connect() as connection:
-            demand_even(connection, self._effort.wallets)
+            demand_even([connection], self._effort.wallets)
         return done

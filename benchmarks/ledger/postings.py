@@ -4,9 +4,9 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import accumulate, count
@@ -17,12 +17,14 @@ import psycopg
 import uvloop
 
 from benchmarks.ledger.server import OPENING_BALANCE, Server
-from domain.contracts.payments import IdempotencyRecord, PaymentRequest, StepResult
+from domain.contracts.payments import IdempotencyRecord, PaymentRequest, StepCommand, StepResult
 from domain.ids import ClientId, TransactionId, WalletId
 from domain.money import Money
 from domain.transactions import Step, TransactionKind, TransactionStatus
 from infra.settings import Settings
 from ledger.local import LocalLedger
+from ledger.service import LedgerService
+from ledger.shards import shard_of
 
 
 class Skew(StrEnum):
@@ -35,6 +37,18 @@ class Skew(StrEnum):
     """Everybody pays one and the same receiver."""
 
 
+class Reach(StrEnum):
+    """Where the receiver's wallet is kept, seen from the sender's."""
+
+    ANYWHERE = "anywhere"
+    SAME_SHARD = "same_shard"
+    OTHER_SHARD = "other_shard"
+
+
+_BOOKS: Final = """
+    SELECT (SELECT coalesce(sum(CASE type WHEN 'DEBIT' THEN amount ELSE -amount END), 0) FROM ledger.ledger_entries),
+           (SELECT sum(balance) FROM ledger.accounts WHERE kind = 'wallet')
+"""
 _EXPONENT: Final = {Skew.ZIPF_1: 1.0, Skew.ZIPF_2: 2.0}
 
 
@@ -48,6 +62,7 @@ class Drive:
     seconds: float
     skew: Skew = Skew.UNIFORM
     seed: int = 0
+    reach: Reach = Reach.ANYWHERE
 
 
 @dataclass
@@ -66,12 +81,15 @@ class Driven:
 
 
 def wallets_of(server: Server) -> tuple[str, ...]:
-    """All wallets' ids."""
-    with server.connect() as connection:
-        rows = connection.execute(
-            "SELECT encode(uuid_send(account_id), 'hex') FROM ledger.accounts WHERE kind = 'wallet'"
-        )
-        return tuple(WalletId.from_hex(digits) for (digits,) in rows)
+    """All wallets' ids, of all shards."""
+    found: list[str] = []
+    for database in server.databases:
+        with server.connect(database) as connection:
+            rows = connection.execute(
+                "SELECT encode(uuid_send(account_id), 'hex') FROM ledger.accounts WHERE kind = 'wallet'"
+            )
+            found += [WalletId.from_hex(digits) for (digits,) in rows]
+    return tuple(found)
 
 
 def drive(plan: Drive, processes: int = 1) -> Driven:
@@ -79,10 +97,7 @@ def drive(plan: Drive, processes: int = 1) -> Driven:
     if processes == 1:
         return _drive(plan)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        plans = [
-            Drive(plan.settings, plan.wallets, plan.callers, plan.seconds, plan.skew, plan.seed + number)
-            for number in range(processes)
-        ]
+        plans = [replace(plan, seed=plan.seed + number) for number in range(processes)]
         parts = list(pool.map(_drive, plans))
     together = Driven(seconds=max(part.seconds for part in parts))
     for part in parts:
@@ -99,14 +114,14 @@ def _drive(plan: Drive) -> Driven:
 async def _carry_out(plan: Drive) -> Driven:
     ledger, done = LocalLedger(plan.settings), Driven()
     await ledger.ping()
-    client, pairs, numbers = ClientId.new(0), _pairs(plan), count()
+    client, parties, numbers = ClientId.new(0), pairs(plan), count()
     begin = time.perf_counter()
 
     async def call() -> None:
         while time.perf_counter() < begin + plan.seconds:
-            request = _request(client, *next(pairs), next(numbers))
+            request = _request(client, *next(parties), next(numbers))
             started = time.perf_counter()
-            result: StepResult = await ledger.begin(request, Step.SETTLE_TRANSFER)
+            result = await _transfer(ledger, request)
             done.latencies.append(time.perf_counter() - started)
             if result.status is TransactionStatus.SUCCEEDED:
                 done.posted += 1
@@ -117,6 +132,15 @@ async def _carry_out(plan: Drive) -> Driven:
     done.seconds = time.perf_counter() - begin
     await ledger.aclose()
     return done
+
+
+async def _transfer(ledger: LedgerService, request: PaymentRequest) -> StepResult:
+    """All steps, as its workflow would take them."""
+    begun = await ledger.begin(request, Step.SETTLE_TRANSFER)
+    if begun.status.final:
+        return begun
+    await ledger.receive_transfer(request)
+    return await ledger.take_step(StepCommand(transaction_id=request.transaction_id, step=Step.COMPLETE_TRANSFER))
 
 
 def _request(client: ClientId, sender: WalletId, receiver: WalletId, number: int) -> PaymentRequest:
@@ -134,7 +158,8 @@ def _request(client: ClientId, sender: WalletId, receiver: WalletId, number: int
     )
 
 
-def _pairs(plan: Drive) -> Iterator[tuple[WalletId, WalletId]]:
+def pairs(plan: Drive) -> Iterator[tuple[WalletId, WalletId]]:
+    """Who pays whom, one after the other, without an end."""
     chance, ids = random.Random(plan.seed), [WalletId(each) for each in plan.wallets]
     pick: Callable[[], WalletId]
     if plan.skew in _EXPONENT:
@@ -150,19 +175,27 @@ def _pairs(plan: Drive) -> Iterator[tuple[WalletId, WalletId]]:
     while True:
         sender = pick()
         receiver = ids[0] if plan.skew is Skew.MERCHANT else pick()
-        if sender != receiver:
+        if sender != receiver and _within(plan, sender, receiver):
             yield sender, receiver
 
 
-def demand_even(connection: psycopg.Connection, wallets: int) -> None:
-    """Raises RuntimeError if money was made or lost: entries sum to zero, balances are what they were together."""
-    row = connection.execute("""
-        SELECT (SELECT coalesce(sum(CASE type WHEN 'DEBIT' THEN amount ELSE -amount END), 0)
-                FROM ledger.ledger_entries),
-               (SELECT sum(balance) FROM ledger.accounts WHERE kind = 'wallet')
-    """).fetchone()
-    if row is None or (int(row[0]), int(row[1])) != (0, wallets * OPENING_BALANCE):
-        raise RuntimeError(f"the ledger's books are not even: {row}")
+def _within(plan: Drive, sender: WalletId, receiver: WalletId) -> bool:
+    if plan.reach is Reach.ANYWHERE:
+        return True
+    shards = len(plan.settings.shard_urls)
+    same = shard_of(sender.bucket, shards) == shard_of(receiver.bucket, shards)
+    return same is (plan.reach is Reach.SAME_SHARD)
+
+
+def demand_even(connections: Sequence[psycopg.Connection], wallets: int) -> None:
+    """Raises RuntimeError if money was made or lost on the shards behind `connections`.
+
+    Each one's entries sum to zero; all balances are what they were together.
+    """
+    rows = [connection.execute(_BOOKS).fetchone() for connection in connections]
+    books = [(int(row[0]), int(row[1])) for row in rows if row]
+    if any(entries for entries, _ in books) or sum(balances for _, balances in books) != wallets * OPENING_BALANCE:
+        raise RuntimeError(f"the ledger's books are not even: {books}")
 
 
 def deadlocks(connection: psycopg.Connection) -> int:

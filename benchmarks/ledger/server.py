@@ -13,9 +13,11 @@ import psycopg
 import migrations
 from benchmarks.figures import HERE
 from infra.local.child import Child
+from infra.local.names import APPLICATION, DATABASE, OWNER, database_of
 from infra.local.postgres import postgres
 from infra.local.probes import free_ports
 from infra.settings import Settings
+from ledger.shards import buckets_of
 
 OPENING_BALANCE: Final = 10**9
 
@@ -29,6 +31,7 @@ _FILL: Final = """
             || '8' || substr(md5(i::text), 4, 15))::uuid,
            'wallet', gen_random_uuid(), gen_random_uuid(), 'USD', 0, %(balance)s
     FROM generate_series(1, %(wallets)s) AS i
+    WHERE ('x' || substr(md5(i::text), 16, 3))::bit(12)::integer BETWEEN %(first)s AND %(last)s
 """
 # What months of payments leave behind: pairs of lines on accounts of long ago, as spread in the indexes as real ones.
 _OLD_ENTRIES: Final = """
@@ -50,16 +53,20 @@ class Server:
 
     port: int
     programs: Path
+    data: Path
+    databases: tuple[str, ...] = (DATABASE,)
+    """The ledger's, one a shard."""
 
     @property
     def settings(self) -> Settings:
         """Settings that point at its ledger; everything else as by default."""
+        place = f"127.0.0.1:{self.port}"
         return Settings(
-            shard_urls=(f"postgresql://sagapay_app@127.0.0.1:{self.port}/sagapay",),
-            migration_urls=(f"postgresql://sagapay_owner@127.0.0.1:{self.port}/sagapay",),
+            shard_urls=tuple(f"postgresql://{APPLICATION}@{place}/{name}" for name in self.databases),
+            migration_urls=tuple(f"postgresql://{OWNER}@{place}/{name}" for name in self.databases),
         )
 
-    def connect(self, database: str = "sagapay") -> psycopg.Connection:
+    def connect(self, database: str = DATABASE) -> psycopg.Connection:
         """A session of the superuser, in autocommit."""
         return psycopg.connect(f"postgresql://postgres@127.0.0.1:{self.port}/{database}", autocommit=True)
 
@@ -72,23 +79,39 @@ def grow(server: Server, before: int, after: int) -> None:
         connection.execute("CHECKPOINT")
 
 
+def fill(server: Server, wallets: int) -> None:
+    """Make its ledger, and so many wallets with money, each on its shard."""
+    migrations.upgrade_all(server.settings.migration_urls)
+    for number, database in enumerate(server.databases):
+        buckets = buckets_of(number, len(server.databases))
+        values = {"wallets": wallets, "balance": OPENING_BALANCE, "first": buckets[0], "last": buckets[-1]}
+        with server.connect(database) as connection:
+            connection.execute(_FILL, values)
+            connection.execute("VACUUM ANALYZE ledger.accounts")
+
+
 @contextmanager
 def running_server(wallets: int) -> Iterator[Server]:
-    """The server with an empty ledger and so many wallets with money; gone at the end. On the checkout's own disk."""
+    """The server with an empty ledger and so many wallets with money; gone at the end."""
+    with running_postgres() as server:
+        fill(server, wallets)
+        yield server
+
+
+@contextmanager
+def running_postgres(databases: int = 1) -> Iterator[Server]:
+    """The server with so many empty databases; gone at the end. On the checkout's own disk."""
     with TemporaryDirectory(prefix=".sagapay-bench-", dir=HERE.parent) as home:
         (port,) = free_ports(1)
-        service = postgres(Path(home) / "data", Path(home) / "postgres.log", port, shards=1)
+        data = Path(home) / "data"
+        service = postgres(data, Path(home) / "postgres.log", port, shards=databases)
         service.before_start()
         child = Child(replace(service.command, argv=[*service.command.argv, *LARGER]))
         try:
             while not service.is_ready(child.pid):
                 time.sleep(0.1)
             service.once_up()
-            server = Server(port, Path(service.command.argv[0]).parent)
-            migrations.upgrade(server.settings.migration_urls[0])
-            with server.connect() as connection:
-                connection.execute(_FILL, {"wallets": wallets, "balance": OPENING_BALANCE})
-                connection.execute("VACUUM ANALYZE ledger.accounts")
-            yield server
+            names = tuple(database_of(number) for number in range(databases))
+            yield Server(port, Path(service.command.argv[0]).parent, data, names)
         finally:
             child.stop(grace_seconds=10)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from rich.console import Console
 import migrations
 from benchmarks.figures import RESULTS, write_page
 from benchmarks.ledger.caller import Report, Trial
+from benchmarks.processes import cpu_seconds
 from benchmarks.trial import percentile
 from domain.ids import ClientId, WalletId
 from infra.local.postgres import POSTGRES_DATA, processes_in
@@ -44,7 +45,6 @@ MONEY: Final = 10**7
 AT_ONCE: Final = 64
 """While wallets are opened."""
 LINE_BYTES: Final = 64 * 1024 * 1024
-CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -100,20 +100,6 @@ class Measured:
         return seconds * 1e6 / max(1, len(self.latencies_ms))
 
 
-def _cpu_seconds(pids: Sequence[int]) -> dict[int, float]:
-    found = {}
-    for pid in pids:
-        with suppress(OSError):  # It has ended.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            found[pid] = (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-    return found
-
-
-def _spent(before: dict[int, float], after: dict[int, float]) -> float:
-    """By the processes that are still there; a session that has come since began at nothing."""
-    return sum(seconds - before.get(pid, 0) for pid, seconds in after.items())
-
-
 class Site:
     """A database with wallets, the role, and caller processes that wait for trials."""
 
@@ -165,13 +151,13 @@ class Site:
             latencies_ms=[latency for report in reports for latency in report.latencies_ms],
             failures=sum((Counter(report.failures) for report in reports), Counter[str]()),
             callers_cpu=sum(report.cpu_seconds for report in reports),
-            role_cpu=_spent(role, role_after),
-            postgres_cpu=_spent(postgres, postgres_after),
+            role_cpu=role_after - role,
+            postgres_cpu=postgres_after - postgres,
         )
 
-    def _cpu(self) -> tuple[dict[int, float], dict[int, float]]:
+    def _cpu(self) -> tuple[float, float]:
         servers = processes_in(self.settings.state_dir / POSTGRES_DATA)
-        return _cpu_seconds([self.role.pid]), _cpu_seconds(list(servers))
+        return cpu_seconds([self.role.pid]), cpu_seconds(servers)
 
     async def check(self) -> bool:
         """Whether all money is still there, and every invariant holds."""

@@ -1,18 +1,30 @@
 """The benchmarks' own judgement: what a percentile is, when a rate is kept up, which rate the search finds."""
 
 import asyncio
+import os
 import re
+import subprocess
+import sys
 import time
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import page_text
+from benchmarks.capacity import CAPACITY_PAGE, capacity_text
 from benchmarks.figures import BEGIN, END, PAGE, Figure, read, record, table, write_page
+from benchmarks.lanes.measure import Cost
+from benchmarks.ledger.postings import Drive, Reach, pairs
 from benchmarks.load import Kind, Outcome, Plan, Sample, carry_out, schedule
+from benchmarks.processes import cpu_seconds
+from benchmarks.tables import Growth, Tables
 from benchmarks.trial import GeneratorFailedError, Search, Trial, merged, percentile
 from benchmarks.trial import carry_out as trial_of
+from domain.ids import WalletId
+from infra.settings import Settings
+from ledger.shards import shard_of
 
 
 def plan(**changes: object) -> Plan:
@@ -169,6 +181,19 @@ async def test_nobody_there_is_failed_too_and_the_generator_is_a_process_of_its_
     assert 0 < seen.generator_load < 1
 
 
+async def test_several_generators_share_a_plan_under_keys_of_their_own() -> None:
+    server = SlowServer(0)
+    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        seen = await trial_of(plan(url=f"http://127.0.0.1:{port}", rate=40, seconds=0.5), 2)
+        for caller in server.callers:
+            caller.cancel()
+        await asyncio.gather(*server.callers, return_exceptions=True)
+    assert len(seen.samples) == seen.count(Outcome.SUCCEEDED) == len(set(server.keys)) == 20
+    assert [sample.due for sample in seen.samples] == sorted(sample.due for sample in seen.samples)
+
+
 async def test_a_generator_that_breaks_says_why() -> None:
     with pytest.raises(GeneratorFailedError, match="IndexError"):
         await trial_of(plan(kind=Kind.DEPOSIT, rate=20, seconds=0.2))
@@ -207,5 +232,65 @@ def test_recording_keeps_the_figures_of_others(tmp_path: Path) -> None:
     assert "old" not in page.read_text()
 
 
-def test_the_page_shows_the_last_results() -> None:
+def test_the_pages_show_the_last_results() -> None:
     assert f"{BEGIN}\n{page_text()}\n{END}" in PAGE.read_text()
+    assert f"{BEGIN}\n{capacity_text(read())}\n{END}" in CAPACITY_PAGE.read_text()
+
+
+def test_every_figure_is_on_one_of_the_pages() -> None:
+    pages = page_text() + capacity_text(read())
+    assert [name for name in read() if f"`{name}`" not in pages and not name.startswith(("cores_", "bytes_"))] == []
+
+
+def row_of(text: str, first: str) -> list[str]:
+    """The cells of the first row that begins so."""
+    line = next(line for line in text.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_capacity_follows_from_the_figures() -> None:
+    costs = {"cores_express_api": 2.0, "cores_express_postgres": 0.5, "bytes_express_postings": 1000.0}
+    costs |= {"bytes_express_transactions": 500.0, "bytes_express_wal": 3000.0}
+    costs |= {"posting_rate": 4000.0, "cross_shard_to_same_cpu": 3.0}
+    text = capacity_text({name: Figure.of(value, "", "lower", "make them") for name, value in costs.items()})
+    assert row_of(text, "**together**") == ["–", "**2.50**", "–"]
+    assert row_of(text, "**all at 10,000/s**") == ["–", "50", "–"]
+    assert row_of(text, "`postings`") == ["1,000", "–"]
+    assert row_of(text, "7.3 billion transactions, a year") == ["10.9 TB", "21.9 TB"]
+    assert row_of(text, "1") == ["0%", "1.00", "5.0"]
+    assert row_of(text, "2") == ["50%", "2.00", "10.0"]
+    assert "`make them`" in text
+
+
+def test_what_was_not_measured_is_not_made_up() -> None:
+    text = capacity_text({})
+    assert row_of(text, "`api`") == ["–", "–", "–"]
+    assert row_of(text, "16") == ["94%", "–", "–"]
+
+
+def test_growth_is_by_table_and_transfer() -> None:
+    before = Tables(10, {"ledger.postings": 8192, "ledger.shard": 8192}, log=100)
+    after = Tables(110, {"ledger.postings": 28192, "ledger.shard": 8192, "ledger.outbox": 100_000}, log=50_100)
+    growth = Growth.between(before, after)
+    assert growth.by_table == {"ledger.outbox": 1000, "ledger.postings": 200}
+    assert (growth.transfers, growth.total, growth.log) == (100, 1200, 500)
+
+
+def test_a_cost_is_of_a_thousand_transfers_a_second() -> None:
+    cost = Cost(500, {"api": 1.0, "express": 0.5})
+    assert cost.cores("api", "express", "nobody") == pytest.approx(3)
+
+
+def test_cpu_counts_children_that_have_ended() -> None:
+    before = cpu_seconds([os.getpid()])
+    subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+    assert cpu_seconds([os.getpid()]) > before
+    assert cpu_seconds([2**30]) == 0
+
+
+@pytest.mark.parametrize("reach", [Reach.SAME_SHARD, Reach.OTHER_SHARD])
+def test_receivers_are_kept_where_they_were_asked_for(reach: Reach) -> None:
+    wallets = tuple(WalletId.new(bucket) for bucket in range(0, 4096, 512))
+    for sender, receiver in islice(pairs(Drive(Settings(), wallets, callers=1, seconds=1, reach=reach)), 50):
+        same = shard_of(sender.bucket, 2) == shard_of(receiver.bucket, 2)
+        assert same is (reach is Reach.SAME_SHARD)

@@ -1,0 +1,1 @@
+"""The ledger alone over one, two and four databases of one server: what sharding costs."""
