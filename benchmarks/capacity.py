@@ -126,10 +126,10 @@ def _shards(figures: Figures) -> str:
         rows.append([str(shards), f"{across:.0%}", _number(load, "{:.2f}"), _number(servers, "{:.1f}")])
     head = ["shards", "transfers across", "the ledger's work", f"servers for {PEAK_PER_SECOND:,}/s"]
     work = f"`work = (1 − across) + across × {_number(dearer, '{:.2f}')}`"
-    servers = f"`servers = rate × work / {_number(alone, '{:,.0f}')} / {USED:g}`"
+    needed = f"`servers = rate × work / {_number(alone, '{:,.0f}')} / {USED:g}`"
     return (
         "### Shards\n\n`across = 1 − 1 / shards`, where who pays whom has nothing to do with where they are;\n"
-        f"{work};\n{servers}, each like the one that was measured, with the ledger's callers on it.\n\n"
+        f"{work};\n{needed}, each like the one that was measured, with the ledger's callers on it.\n\n"
         f"{_table(head, rows)}"
     )
 

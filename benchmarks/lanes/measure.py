@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -147,7 +147,7 @@ class Lanes:
     def _cost_of(self, trial: Trial) -> Cost:
         return self._cost(len(trial.completion_ms), trial.cpu_seconds, trial.wall_seconds)
 
-    def _cost(self, transfers: int, cpu: dict[str, float], seconds: float) -> Cost:
+    def _cost(self, transfers: int, cpu: Mapping[str, float], seconds: float) -> Cost:
         beyond = {name: taken - self.found.idle.get(name, 0) * seconds for name, taken in cpu.items()}
         return Cost(transfers, {name: max(0.0, taken) for name, taken in beyond.items()})
 
