@@ -62,6 +62,8 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        # Nobody listens to the framework's own, which asks that of the environment with each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.backends = backends
     # Routes are tried in this order: the busiest first.

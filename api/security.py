@@ -1,5 +1,6 @@
 """Who calls: bearer keys, looked up by their hash, remembered for a few seconds."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -41,22 +42,39 @@ class KeyRing:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._known: dict[bytes, tuple[Caller, float]] = {}
+        self._asked: dict[bytes, asyncio.Task[Caller | None]] = {}
 
     async def caller(self, plaintext: str) -> Caller:
-        """Every key costs one hash and one look-up by hash. Raises Unauthenticated and LedgerUnavailable."""
+        """Every key costs one hash and one look-up by hash. Raises Unauthenticated and LedgerUnavailable.
+
+        All who come while a key is looked up wait for that one look-up: a busy client has hundreds at that moment.
+        """
         key_hash, now = hash_key(plaintext), time.monotonic()
         known = self._known.get(key_hash)
         if known is not None and known[1] > now:
             return known[0]
-        key = await self._directory.authenticate(key_hash)
-        if key is None:
-            self._known.pop(key_hash, None)
+        asked = self._asked.get(key_hash)
+        if asked is None:
+            asked = self._asked[key_hash] = asyncio.create_task(self._look_up(key_hash, now))
+            asked.add_done_callback(lambda task: task.cancelled() or task.exception())
+        caller = await asyncio.shield(asked)
+        if caller is None:
             raise Unauthenticated
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        caller = Caller(key.client_id, key.scope)
-        self._known[key_hash] = (caller, now + REMEMBER_SECONDS)
         return caller
+
+    async def _look_up(self, key_hash: bytes, now: float) -> Caller | None:
+        try:
+            key = await self._directory.authenticate(key_hash)
+            if key is None:
+                self._known.pop(key_hash, None)
+                return None
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            caller = Caller(key.client_id, key.scope)
+            self._known[key_hash] = (caller, now + REMEMBER_SECONDS)
+            return caller
+        finally:
+            del self._asked[key_hash]
 
 
 def _bearer_of(request: Request) -> str:

@@ -1,9 +1,16 @@
 """Who may do what: keys, scopes, tenancy; and what is never told."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import httpx
 import pytest
+from sqlalchemy import event
 
 from api import security
+from api.security import KeyRing
+from domain.errors import Unauthenticated
 from ledger.directory import Scope, hash_key
 from tests.integration.test_api_bad_input import demand_problem
 from tests.rest.stage import Stage, new_key
@@ -39,6 +46,48 @@ async def test_a_revoked_key_ends_within_its_time(rest: Stage, monkeypatch: pyte
     assert await rest.backends.directory.revoke_key(hash_key(plaintext).hex()[:16])
     demand_problem(await caller.get(path), 401, "unauthenticated")
     assert not await rest.backends.directory.revoke_key(hash_key(plaintext).hex()[:16])
+
+
+@contextmanager
+def key_look_ups(rest: Stage) -> Iterator[list[str]]:
+    """What the database is asked about keys meanwhile."""
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if "api_keys" in statement:
+            seen.append(statement)
+
+    engine = rest.backends.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+async def test_a_key_that_hundreds_come_with_at_once_is_looked_up_once(rest: Stage) -> None:
+    ring = KeyRing(rest.backends.directory)
+    with key_look_ups(rest) as seen:
+        callers = await asyncio.gather(*(ring.caller(rest.app_key) for _ in range(200)))
+    assert {caller.client_id for caller in callers} == {rest.client_id}
+    assert len(seen) == 1
+
+
+async def test_a_bad_key_that_hundreds_come_with_is_asked_about_anew_the_next_time(rest: Stage) -> None:
+    ring = KeyRing(rest.backends.directory)
+    for _ in range(2):
+        with key_look_ups(rest) as seen:
+            refused = await asyncio.gather(*(ring.caller("sk_unknown") for _ in range(200)), return_exceptions=True)
+        assert {type(error) for error in refused} == {Unauthenticated}
+        assert len(seen) == 1
+
+
+async def test_a_caller_who_goes_away_does_not_take_the_look_up_from_the_others(rest: Stage) -> None:
+    ring = KeyRing(rest.backends.directory)
+    first, second = (asyncio.create_task(ring.caller(rest.app_key)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).client_id == rest.client_id
 
 
 async def test_apps_do_not_do_what_operators_do_and_operators_do_not_pay(rest: Stage) -> None:
