@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import orjson
@@ -14,7 +15,8 @@ from benchmarks.site import Site
 from benchmarks.wire import Wire
 
 PATH: Final = "/v1/transfer-batches"
-POLL_SECONDS: Final = 0.1
+POLL_SECONDS: Final = 0.5
+"""Rarely: counting a batch's items is work, too. When it was completed is in the answer."""
 LONGEST_SECONDS: Final = 120.0
 
 
@@ -31,7 +33,7 @@ class PaidBatch:
     accepted_seconds: float
     """Until the POST was answered."""
     seconds: float
-    """Until it was seen to be completed."""
+    """Until it was completed, by the database's clock, which is this machine's."""
 
     @property
     def rate(self) -> float:
@@ -73,20 +75,20 @@ class Bulk:
     async def _pay(self, wire: Wire, transfers: int) -> PaidBatch:
         self._sent += 1
         body = _body(self._site.accounts, f"{self._run}-batch-{self._sent}", self._sent, transfers)
-        begin = time.monotonic()
+        begin = time.time()
         answer = await wire.call("POST", PATH, body)
-        accepted = time.monotonic() - begin
+        accepted = time.time() - begin
         if answer.status != 202:
             raise BatchNotCompletedError(answer.body.decode())
         found = orjson.loads(answer.body)
         while found["status"] != "completed":
-            if time.monotonic() - begin > LONGEST_SECONDS:
+            if time.time() - begin > LONGEST_SECONDS:
                 raise BatchNotCompletedError(answer.body.decode())
             await asyncio.sleep(POLL_SECONDS)
             answer = await wire.call("GET", f"{PATH}/{found['batch_id']}")
             found = orjson.loads(answer.body)
-        counts = found["counts"]
-        return PaidBatch(counts["succeeded"], counts["failed"], accepted, time.monotonic() - begin)
+        counts, completed = found["counts"], datetime.fromisoformat(found["completed_at"]).timestamp()
+        return PaidBatch(counts["succeeded"], counts["failed"], accepted, completed - begin)
 
 
 def _body(accounts: Sequence[Account], key: str, turn: int, transfers: int) -> bytes:
