@@ -8,6 +8,8 @@ from benchmarks.figures import PAGE, Figures
 CAPACITY_PAGE: Final = PAGE.parents[1] / "capacity.md"
 
 LANES: Final = ("workflow", "express", "bulk")
+AT_FULL_LOAD: Final = "express_full"
+"""The express lane where it is asked for more than it sustains."""
 PROCESSES: Final = {
     "api": "`api`",
     "worker": "`worker`",
@@ -49,8 +51,11 @@ def _cores(figures: Figures) -> str:
     ]
     rows.append(["**together**", *(_number(_cores_of(figures, lane), "**{:.2f}**") for lane in LANES)])
     idle = _number(_value(figures, "cores_idle"), "{:.2f}")
+    full = _number(_cores_of(figures, AT_FULL_LOAD), "{:.2f}")
     return (
         f"### Cores for 1,000 transfers a second\n\n{_table(['process', *LANES], rows)}\n\n"
+        "Workflow and express at half of what they sustain, bulk one batch after the other. At full load, where groups "
+        f"are larger, express takes {full}. "
         f"When nothing happens, all of them together take {idle} of a core; that is not in the table. "
         f"Measured by {_commands(figures, 'cores_')}."
     )

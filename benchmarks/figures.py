@@ -63,9 +63,13 @@ def read(path: Path = LATEST) -> Figures:
     return _ALL.validate_json(path.read_bytes()) if path.exists() else {}
 
 
-def record(figures: Mapping[str, Figure], path: Path = LATEST) -> Figures:
-    """Replace these figures and keep the others, which other commands measure. Returns all."""
-    together = {**read(path), **figures}
+def record(figures: Mapping[str, Figure], path: Path = LATEST, *, instead_of: tuple[str, ...] = ()) -> Figures:
+    """Replace these figures and keep the others, which other commands measure. Returns all.
+
+    Figures whose names begin with one of `instead_of` are dropped: of a table, say, that there is no more.
+    """
+    kept = {name: figure for name, figure in read(path).items() if not name.startswith(instead_of)}
+    together = {**kept, **figures}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(orjson.dumps(_ALL.dump_python(together), option=orjson.OPT_INDENT_2) + b"\n")
     return together

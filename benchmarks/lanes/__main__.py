@@ -9,7 +9,7 @@ from rich.console import Console
 from benchmarks.__main__ import show, write_circumstances, write_pages
 from benchmarks.figures import record
 from benchmarks.lanes.measure import ENDPOINT, EXPRESS, FULL, QUICK, Lanes
-from benchmarks.lanes.report import draw, figures_of, write_raw
+from benchmarks.lanes.report import COSTS, draw, figures_of, write_raw
 from benchmarks.report import circumstances
 from benchmarks.site import running_site
 
@@ -31,7 +31,7 @@ def main() -> int:
         found = Lanes(site, effort, say).run()
     write_raw(found)
     draw(found)
-    record(figures_of(found, command))
+    record(figures_of(found, command), instead_of=COSTS)
     write_circumstances("lanes", circumstances(found.http, command))
     write_pages()
     show(console)

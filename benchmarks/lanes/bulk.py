@@ -31,7 +31,7 @@ class PaidBatch:
     succeeded: int
     failed: int
     accepted_seconds: float
-    """Until the POST was answered."""
+    """Until the POST was answered; after a 503 it was sent again."""
     seconds: float
     """Until it was completed, by the database's clock, which is this machine's."""
 
@@ -77,6 +77,9 @@ class Bulk:
         body = _body(self._site.accounts, f"{self._run}-batch-{self._sent}", self._sent, transfers)
         begin = time.time()
         answer = await wire.call("POST", PATH, body)
+        while answer.status == 503 and time.time() - begin < LONGEST_SECONDS:
+            await asyncio.sleep(POLL_SECONDS)
+            answer = await wire.call("POST", PATH, body)
         accepted = time.time() - begin
         if answer.status != 202:
             raise BatchNotCompletedError(answer.body.decode())

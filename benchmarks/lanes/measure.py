@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import psycopg
 
+from benchmarks.capacity import AT_FULL_LOAD
 from benchmarks.lanes.bulk import Bulk, PaidBatch
 from benchmarks.ledger.postings import Drive, drive
 from benchmarks.load import Kind
+from benchmarks.measure import FULL as HTTP_FULL
+from benchmarks.measure import QUICK as HTTP_QUICK
 from benchmarks.measure import Effort, Findings, Session
 from benchmarks.processes import spent
 from benchmarks.site import PORT, Beside, Site
@@ -40,8 +43,13 @@ class LanesEffort:
     posting_seconds: float
 
 
-QUICK: Final = LanesEffort(Effort(64, 1, 4, 3, 4, 2, 4), rounds=2, batch=10_000, posting_seconds=3)
-FULL: Final = LanesEffort(Effort(200, 3, 5, 6, 8, 3, 10), rounds=5, batch=10_000, posting_seconds=6)
+QUICK: Final = LanesEffort(replace(HTTP_QUICK, people=64), rounds=2, batch=10_000, posting_seconds=3)
+FULL: Final = LanesEffort(
+    replace(HTTP_FULL, people=200, trial_seconds=8, slices=3, slice_seconds=10),
+    rounds=5,
+    batch=10_000,
+    posting_seconds=6,
+)
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,14 @@ class Lanes:
         before = self._tables()
         self._session.compare([Kind.EXPRESS, Kind.ENDPOINT])
         self.found.growth["express"] = Growth.between(before, self._tables())
-        self.found.costs["express"] = self._cost_of(self.found.http.latencies[Kind.EXPRESS])
+        self._note_cost("express", self.found.http.latencies.get(Kind.EXPRESS))
+        closed = [trial for trial in self.found.http.trials if trial.plan.kind is Kind.EXPRESS and not trial.plan.rate]
+        self._note_cost(AT_FULL_LOAD, closed[-1])
 
     def _workflow(self) -> None:
         self._say("[bold]transfer[/]: what the workflow lane costs at half of what a closed loop reaches")
         self._session.at_rate([Kind.TRANSFER], self._session.saturated(Kind.TRANSFER).completed_per_second / 2)
-        self.found.costs["workflow"] = self._cost_of(self.found.http.latencies[Kind.TRANSFER])
+        self._note_cost("workflow", self.found.http.latencies.get(Kind.TRANSFER))
 
     def _batches(self) -> None:
         wallets = tuple(account.wallet_id for account in self._site.accounts)
@@ -144,8 +154,10 @@ class Lanes:
         trial = await carry_out(self._session.plan(Kind.EXPRESS, rate, seconds, poisson_seed=0))
         return self._session.note(trial), await batches
 
-    def _cost_of(self, trial: Trial) -> Cost:
-        return self._cost(len(trial.completion_ms), trial.cpu_seconds, trial.wall_seconds)
+    def _note_cost(self, lane: str, trial: Trial | None) -> None:
+        """Nothing where no rate was kept up, or nothing of it was completed."""
+        if trial is not None and trial.completion_ms:
+            self.found.costs[lane] = self._cost(len(trial.completion_ms), trial.cpu_seconds, trial.wall_seconds)
 
     def _cost(self, transfers: int, cpu: Mapping[str, float], seconds: float) -> Cost:
         beyond = {name: taken - self.found.idle.get(name, 0) * seconds for name, taken in cpu.items()}

@@ -25,6 +25,9 @@ from benchmarks.trial import percentile
 ENDPOINT_TARGET: Final = 0.5
 BULK_TARGET: Final = 0.6
 
+COSTS: Final = ("cores_", "bytes_express_", "bytes_bulk_")
+"""What the names of the costs of a run begin with; there is one for each table."""
+
 _ALIASES: Final = {"api": ("api", "express"), "others": ("valkey", "kafka")}
 """Processes that a figure counts together."""
 
@@ -39,7 +42,8 @@ def figures_of(found: Found, command: str) -> Figures:
     figures |= _bulk(found, command) | _beside(found, command)
     verified = all(found.http.verified.values())
     figures["lanes_verified"] = Figure.of(int(verified), "of 1", "higher", command, 1)
-    lateness = percentile(found.http.latencies[Kind.EXPRESS].lateness_ms, 99)
+    timed = found.http.latencies.get(Kind.EXPRESS)
+    lateness = percentile(timed.lateness_ms, 99) if timed else None
     figures["express_generator_lateness_p99"] = Figure.of(lateness, "ms", "lower", command, LATENESS_TARGET_MS)
     return figures | _costs(found, command)
 
@@ -135,7 +139,7 @@ def draw(found: Found, folder: Path = PAGE.parent) -> None:
         rates.set(xlabel="transfers a second")
         left = [0.0] * len(LANES)
         for name in PROCESSES:
-            widths = [_cores(found.costs[lane], name) for lane in LANES]
+            widths = [_cores(found.costs[lane], name) if lane in found.costs else 0.0 for lane in LANES]
             cores.barh(LANES, widths, left=left, label=PROCESSES[name].strip("`"))
             left = [start + width for start, width in zip(left, widths, strict=True)]
         cores.invert_yaxis()

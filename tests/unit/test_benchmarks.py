@@ -232,6 +232,13 @@ def test_recording_keeps_the_figures_of_others(tmp_path: Path) -> None:
     assert "old" not in page.read_text()
 
 
+def test_what_is_measured_no_more_is_dropped_with_its_kind(tmp_path: Path) -> None:
+    file, figure = tmp_path / "latest.json", Figure.of(1, "bytes", "lower", "make bench")
+    record({"bytes_old": figure, "rate": figure}, file)
+    assert list(record({"bytes_new": figure}, file, instead_of=("bytes_",))) == ["rate", "bytes_new"]
+    assert list(read(file)) == ["rate", "bytes_new"]
+
+
 def test_the_pages_show_the_last_results() -> None:
     assert f"{BEGIN}\n{page_text()}\n{END}" in PAGE.read_text()
     assert f"{BEGIN}\n{capacity_text(read())}\n{END}" in CAPACITY_PAGE.read_text()
