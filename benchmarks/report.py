@@ -110,8 +110,8 @@ def _processor() -> str:
 def write_raw(found: Findings, folder: Path = RESULTS / "raw") -> None:
     """Every trial as a row of trials.csv, and every request of the latency measurements in a file a kind."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.csv"):
-        old.unlink()
+    for kind in Kind:  # What was measured before, and is not now; other commands have files there, too.
+        (folder / f"{kind}.csv").unlink(missing_ok=True)
     write_rows(folder / "trials.csv", _trial_rows(found.trials))
     for kind, trial in found.latencies.items():
         write_rows(folder / f"{kind}.csv", _sample_rows(trial))
