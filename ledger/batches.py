@@ -97,14 +97,20 @@ _PENDING: Final = """
 _UNDER_WAY: Final = text("""
     UPDATE ledger.transfer_batches SET status = 'processing' WHERE batch_id = :batch_id AND status = 'accepted'
 """)
+# `told` carries the batch's id in its rows: compared with a constant, the planner, which knows nothing yet of what was
+# stored a moment ago, takes a batch for a handful of items, and reads all of them for each that is told.
 # What is not pending any more was recorded before, by a run that nobody heard from again.
 _RECORD: Final = text("""
+    WITH told AS MATERIALIZED (
+        SELECT CAST(:batch_id AS uuid) AS batch_id, o.*
+        FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS o(
+             item_index integer, status text, transaction_id uuid, failure_code text, failure_detail text)
+    )
     UPDATE ledger.transfer_batch_items i
     SET status = o.status, transaction_id = o.transaction_id, failure_code = o.failure_code,
         failure_detail = o.failure_detail
-    FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS o(
-         item_index integer, status text, transaction_id uuid, failure_code text, failure_detail text)
-    WHERE i.batch_id = :batch_id AND i.item_index = o.item_index AND i.status = 'pending'
+    FROM told o
+    WHERE i.batch_id = o.batch_id AND i.item_index = o.item_index AND i.status = 'pending'
 """)
 # For the driver, as all that goes out together with a group of steps.
 _PATIENCE: Final = "SELECT set_config('statement_timeout', %(seconds)s::integer || 's', true)"
@@ -113,13 +119,17 @@ _LOCK_OPEN: Final = """
     WHERE batch_id = %(batch_id)s::uuid AND status IN ('accepted', 'processing') FOR NO KEY UPDATE
 """
 _SETTLE: Final = """
-    WITH item AS (
+    WITH told AS MATERIALIZED (
+        SELECT %(batch_id)s::uuid AS batch_id, o.*
+        FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
+             item_index integer, status text, transaction_id uuid, failure_code text, failure_detail text)
+    ),
+    item AS (
         UPDATE ledger.transfer_batch_items i
         SET status = o.status, transaction_id = o.transaction_id, failure_code = o.failure_code,
             failure_detail = o.failure_detail
-        FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS o(
-             item_index integer, status text, transaction_id uuid, failure_code text, failure_detail text)
-        WHERE i.batch_id = %(batch_id)s::uuid AND i.item_index = o.item_index
+        FROM told o
+        WHERE i.batch_id = o.batch_id AND i.item_index = o.item_index
     )
     UPDATE ledger.transfer_batches
     SET status = %(status)s, failed_index = %(failed_index)s::integer, failure_code = %(failure_code)s,
