@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
 from infra.settings import Settings
+from infra.together import Together
 
 TIMEOUT_SECONDS: Final = 0.1
 PAUSE_SECONDS: Final = 1.0
@@ -42,6 +45,7 @@ class Cache:
     """Reads that miss and writes that are lost when Redis has a problem; `on_error` hears of each.
 
     After a problem Redis is left alone for a second, so that an outage costs one time-out and not one a request.
+    Requests that read or write at the same moment share a round trip.
     """
 
     def __init__(self, redis: Redis, on_error: Callable[[str, Exception], None]) -> None:
@@ -49,30 +53,39 @@ class Cache:
         self._on_error = on_error
         self._paused_until = 0.0
         self._set_newer = redis.register_script(_SET_NEWER)
+        self._reads = Together(self._read)
+        self._writes = Together(self._write)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of `keys` in one round trip; None for each that is not there."""
-        missing: list[bytes | None] = [None] * len(keys)
-        if self._paused():
-            return missing
-        try:
-            values = await self._redis.mget(keys)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._note("get", error)
-            return missing
-        return [value if isinstance(value, bytes) else None for value in values]
+        return _nothing(keys) if self._paused() else await self._reads.ask(keys)
 
     async def set_many(self, values: Mapping[str, bytes], ttl_seconds: int) -> None:
         """Remember `values` in one round trip."""
+        if not self._paused():
+            await self._writes.ask((values, ttl_seconds))
+
+    async def _read(self, asked: list[Sequence[str]]) -> list[list[bytes | None]]:
         if self._paused():
-            return
+            return [_nothing(keys) for keys in asked]
         try:
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for key, value in values.items():
-                    pipeline.set(key, value, ex=ttl_seconds)
-                await pipeline.execute()
+            values = iter(await self._redis.mget([key for keys in asked for key in keys]))
         except (RedisError, OSError, TimeoutError) as error:
-            self._note("set", error)
+            self._note("get", error)
+            return [_nothing(keys) for keys in asked]
+        return [[value if isinstance(value, bytes) else None for value in islice(values, len(keys))] for keys in asked]
+
+    async def _write(self, told: list[tuple[Mapping[str, bytes], int]]) -> list[None]:
+        if not self._paused():
+            try:
+                async with self._redis.pipeline(transaction=False) as pipeline:
+                    for values, ttl_seconds in told:
+                        for key, value in values.items():
+                            pipeline.set(key, value, ex=ttl_seconds)
+                    await pipeline.execute()
+            except (RedisError, OSError, TimeoutError) as error:
+                self._note("set", error)
+        return [None] * len(told)
 
     async def get_versioned(self, key: str) -> bytes | None:
         """What `set_newer` remembered."""
@@ -109,11 +122,23 @@ class Cache:
 
     async def aclose(self) -> None:
         """Let go of all connections."""
+        await self._reads.aclose()
+        await self._writes.aclose()
         await self._redis.aclose()
 
     def _paused(self) -> bool:
         return time.monotonic() < self._paused_until
 
     def _note(self, operation: str, error: Exception) -> None:
-        self._paused_until = time.monotonic() + PAUSE_SECONDS
+        if not _is_crowded(error):
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
         self._on_error(operation, error)
+
+
+def _nothing(keys: Sequence[str]) -> list[bytes | None]:
+    return [None] * len(keys)
+
+
+def _is_crowded(error: Exception) -> bool:
+    """Whether all connections are in use, which says nothing of Redis."""
+    return type(error) is NoConnection and isinstance(error.__cause__, TimeoutError)
