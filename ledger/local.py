@@ -21,6 +21,7 @@ from infra.database import reading, transaction
 from infra.settings import Settings
 from ledger import queries, statements
 from ledger.batches import Batches
+from ledger.received import Received
 from ledger.rules import RULES
 from ledger.service import AcceptedHold, ChangedWallet, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shard, Shards
@@ -50,6 +51,7 @@ class LocalLedger:
         self.shards = Shards(settings)
         self._clock = clock or SystemClock()
         self._default_limits = settings.default_limits()
+        self._received = Received(self.shards)
         self._writers = [
             Writers(
                 shard.engine,
@@ -96,11 +98,7 @@ class LocalLedger:
 
     async def _demand_received(self, command: StepCommand, wanted: StepDecision) -> None:
         """A transfer ends as its receiver's shard has recorded, and not before: the money is here or there."""
-        transaction = await self.transaction(command.transaction_id)
-        if transaction is None or transaction.destination_wallet_id is None:
-            raise LedgerRejected(f"{command.transaction_id} is not recorded as a transfer")
-        async with reading(self.shards.of(transaction.destination_wallet_id).engine) as connection:
-            received = await queries.find_received(connection, command.transaction_id)
+        received = await self._received.outcome(command.transaction_id)
         if received is not wanted:
             found = f"{Step.RECEIVE_TRANSFER} is {received or 'not taken'}"
             raise LedgerRejected(f"{command.step} wants {Step.RECEIVE_TRANSFER} to be {wanted}, but {found}")
@@ -240,6 +238,7 @@ class LocalLedger:
 
     async def aclose(self) -> None:
         """See LedgerService."""
+        await self._received.aclose()
         for writers in self._writers:
             await writers.aclose()
         await self.shards.aclose()

@@ -1,7 +1,7 @@
 """Reads: transactions, wallets, statements, timelines. Each is one statement on one shard."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -34,8 +34,12 @@ _FIRST_OUTCOME = text("""
     FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
     WHERE t.transaction_id = :transaction_id AND s.step = :step
 """)
-_OUTCOME = text("""
-    SELECT outcome FROM ledger.transaction_steps WHERE transaction_id = :transaction_id AND step = :step
+_RECEIVERS = text("""
+    SELECT transaction_id, destination_wallet_id FROM ledger.transactions
+    WHERE transaction_id = ANY(:ids) AND destination_wallet_id IS NOT NULL
+""")
+_OUTCOMES = text("""
+    SELECT transaction_id, outcome FROM ledger.transaction_steps WHERE transaction_id = ANY(:ids) AND step = :step
 """)
 _TIMELINE = text("""
     SELECT type, step, detail, effective_at, created_at FROM ledger.transaction_events
@@ -151,11 +155,18 @@ async def find_first_outcome(connection: AsyncConnection, transaction_id: Transa
     return outcome_of(row, TransactionStatus(row.status), failure_of(row))
 
 
-async def find_received(connection: AsyncConnection, transaction_id: TransactionId) -> StepDecision | None:
-    """What the receiver's shard has recorded of a transfer, None if nothing yet."""
-    key = {"transaction_id": transaction_id.uuid, "step": Step.RECEIVE_TRANSFER}
-    outcome = (await connection.execute(_OUTCOME, key)).scalar()
-    return None if outcome is None else StepDecision(outcome)
+async def find_receivers(connection: AsyncConnection, ids: Iterable[TransactionId]) -> Mapping[TransactionId, WalletId]:
+    """The receiving wallets of those that are recorded here and have one."""
+    rows = await connection.execute(_RECEIVERS, {"ids": [each.uuid for each in ids]})
+    return {TransactionId.of(row.transaction_id): WalletId.of(row.destination_wallet_id) for row in rows}
+
+
+async def find_received(
+    connection: AsyncConnection, ids: Iterable[TransactionId]
+) -> Mapping[TransactionId, StepDecision]:
+    """What this shard has recorded of receiving transfers, where it has."""
+    rows = await connection.execute(_OUTCOMES, {"ids": [each.uuid for each in ids], "step": Step.RECEIVE_TRANSFER})
+    return {TransactionId.of(row.transaction_id): StepDecision(row.outcome) for row in rows}
 
 
 def failure_of(row: Any) -> Failure | None:  # noqa: ANN401  -- a row of SQLAlchemy's or of the driver's
