@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final
 
-from benchmarks.ledger import lone, peers
+from benchmarks.ledger import lone, parts, peers
 from benchmarks.ledger.postings import Drive, Driven, Skew, deadlocks, demand_even, drive, wallets_of
 from benchmarks.ledger.server import Server, grow
 
@@ -32,7 +32,7 @@ CALLERS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Effort:
-    """How long a run takes. `entries` are the sizes at which the rate is measured again."""
+    """How long a run takes. `entries` are the sizes at which the rate is measured again; `groups` are for the costs."""
 
     wallets: int
     rounds: int
@@ -40,10 +40,11 @@ class Effort:
     seconds: float
     lone_transfers: int
     entries: tuple[int, ...]
+    groups: int
 
 
-QUICK: Final = Effort(100_000, 2, 2, 3, 300, (1_000_000,))
-FULL: Final = Effort(100_000, 5, 4, 8, 1000, (1_000_000, 10_000_000))
+QUICK: Final = Effort(100_000, 2, 2, 3, 300, (1_000_000,), 30)
+FULL: Final = Effort(100_000, 5, 4, 8, 1000, (1_000_000, 10_000_000), 200)
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Found:
     lone: dict[str, list[float]] = field(default_factory=dict)
     by_entries: dict[int, tuple[float, float]] = field(default_factory=dict)
     """Entries → rate with so many, and the rate of TPC-B beside it, which tells what the machine was like."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Microseconds of CPU that a transfer costs in each part."""
     failed: int = 0
     deadlocks: int = 0
 
@@ -85,6 +88,7 @@ class Session:
         self._by_entries(clients["tpcb"])
         with self._server.connect() as connection:
             self.found.deadlocks = deadlocks(connection)
+        self._parts()
         return self.found
 
     def _scan(self) -> Mapping[str, int]:
@@ -152,6 +156,12 @@ class Session:
             rate = self._post(self._way, self._effort.seconds).rate
             self.found.by_entries[size] = rate, beside
             self._say(f"  {size:,} entries: {rate:,.0f}/s (TPC-B beside it {beside:,.0f}/s)")
+
+    def _parts(self) -> None:
+        self._say("[bold]what a transfer costs, part by part[/]")
+        self.found.parts = parts.costs(self._server, self._wallets, self._effort.groups)
+        for part, microseconds in self.found.parts.items():
+            self._say(f"  {part}: {microseconds:.0f} µs of CPU")
 
     def _tpcb(self, clients: int, seconds: float) -> float:
         return peers.tpcb(self._server, clients, seconds)

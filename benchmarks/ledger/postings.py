@@ -119,9 +119,9 @@ async def _carry_out(plan: Drive) -> Driven:
 
     async def call() -> None:
         while time.perf_counter() < begin + plan.seconds:
-            request = _request(client, *next(parties), next(numbers))
+            asked = request(client, *next(parties), next(numbers))
             started = time.perf_counter()
-            result = await _transfer(ledger, request)
+            result = await _transfer(ledger, asked)
             done.latencies.append(time.perf_counter() - started)
             if result.status is TransactionStatus.SUCCEEDED:
                 done.posted += 1
@@ -143,7 +143,8 @@ async def _transfer(ledger: LedgerService, request: PaymentRequest) -> StepResul
     return await ledger.take_step(StepCommand(transaction_id=request.transaction_id, step=Step.COMPLETE_TRANSFER))
 
 
-def _request(client: ClientId, sender: WalletId, receiver: WalletId, number: int) -> PaymentRequest:
+def request(client: ClientId, sender: WalletId, receiver: WalletId, number: int) -> PaymentRequest:
+    """A transfer of one minor unit under a new key."""
     return PaymentRequest(
         transaction_id=TransactionId.new(sender.bucket),
         kind=TransactionKind.TRANSFER,

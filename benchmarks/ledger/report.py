@@ -1,6 +1,7 @@
 """From what was found to figures, raw results and pictures."""
 
 import csv
+import re
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -42,6 +43,9 @@ def figures_of(found: Found, command: str) -> Figures:
         # By what TPC-B did beside it: the machine's moods are not the ledger's growth.
         kept = (rate / beside_then) / (first / beside)
         figures[f"posting_at_{size // 1_000_000}m_entries"] = _ratio(kept, command, GROWTH_TARGET)
+    for part, microseconds in found.parts.items():
+        name = re.sub(r"\W+", "_", part.lower())
+        figures[f"posting_cpu_{name}"] = Figure.of(microseconds, "µs a transfer", "lower", command)
     figures["posting_failed"] = Figure.of(found.failed, "transfers", "lower", command, 0)
     figures["posting_deadlocks"] = Figure.of(found.deadlocks, "deadlocks", "lower", command, 0)
     return figures
