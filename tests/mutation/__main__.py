@@ -23,8 +23,15 @@ from tests.stack.servers import running_servers
 MODULES = ("ledger/posting.py", "ledger/deciding.py", "ledger/holds.py", "ledger/rules.py")
 PAGE = ROOT / "docs/reference/mutation.md"
 AT_ONCE = 2
-# Imported once, before the forks; nothing of the ledger may be among them.
-LIBRARIES = ("hypothesis.stateful", "orjson", "psycopg_pool", "pytest_asyncio", "sqlalchemy.ext.asyncio")
+# Imported once, before the forks, because that takes longer than most trials; nothing of the ledger may be among them.
+LIBRARIES = (
+    "fastapi",
+    "hypothesis.stateful",
+    "psycopg_pool",
+    "redis.asyncio",
+    "sqlalchemy.ext.asyncio",
+    "temporalio.worker",
+)
 
 
 def main() -> int:
