@@ -228,7 +228,9 @@ async def _as_full_queue(
 ) -> list[StepResult | BaseException]:
     async with _writer_busy(app, database):
         waiting = [asyncio.create_task(lone.begin(each, Step.SETTLE_TRANSFER)) for each in requests]
-        await asyncio.sleep(0.05)
+        left = set(waiting)
+        while len(left) > QUEUE:
+            _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
     return await asyncio.gather(*waiting, return_exceptions=True)
 
 
