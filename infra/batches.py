@@ -3,18 +3,12 @@
 from typing import Final
 
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
 from domain import search_attributes
 from domain.contracts.batches import BATCH_QUEUE, TRANSFER_BATCH_WORKFLOW, BatchRequest
 from domain.ids import ClientId
+from infra.temporal import start_once
 
 _CLIENT_ID: Final = SearchAttributeKey.for_keyword(search_attributes.CLIENT_ID)
 _KIND: Final = SearchAttributeKey.for_keyword(search_attributes.KIND)
@@ -27,17 +21,12 @@ async def start_batch(client: Client, request: BatchRequest, owner: ClientId) ->
     The batch's id is the workflow's, so Temporal itself lets no batch run twice. Raises RPCError and RuntimeError.
     """
     attributes = [SearchAttributePair(_CLIENT_ID, owner), SearchAttributePair(_KIND, KIND)]
-    try:
-        await client.start_workflow(
-            TRANSFER_BATCH_WORKFLOW,
-            request,
-            id=request.batch_id,
-            task_queue=BATCH_QUEUE,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=TypedSearchAttributes(attributes),
-            static_summary=f"{request.transfers} transfers, {request.mode}",
-        )
-    except WorkflowAlreadyStartedError:
-        return False
-    return True
+    return await start_once(
+        client,
+        TRANSFER_BATCH_WORKFLOW,
+        request,
+        workflow_id=request.batch_id,
+        queue=BATCH_QUEUE,
+        attributes=TypedSearchAttributes(attributes),
+        summary=f"{request.transfers} transfers, {request.mode}",
+    )

@@ -5,13 +5,11 @@ from types import MappingProxyType
 from typing import Final
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest
 from domain.contracts.workflows import DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
 from domain.transactions import TransactionKind
-from infra.temporal import payment_attributes
+from infra.temporal import payment_attributes, start_once
 
 WORKFLOW_OF: Final[Mapping[TransactionKind, tuple[str, str]]] = MappingProxyType(
     {
@@ -30,17 +28,12 @@ async def start_payment(client: Client, request: PaymentRequest, remark: str) ->
     and says who has started it. Raises RPCError and RuntimeError.
     """
     workflow, queue = WORKFLOW_OF[request.kind]
-    try:
-        await client.start_workflow(
-            workflow,
-            request,
-            id=request.workflow_id,
-            task_queue=queue,
-            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            search_attributes=payment_attributes(request),
-            static_summary=f"{request.kind} {request.amount}, {remark}",
-        )
-    except WorkflowAlreadyStartedError:
-        return False
-    return True
+    return await start_once(
+        client,
+        workflow,
+        request,
+        workflow_id=request.workflow_id,
+        queue=queue,
+        attributes=payment_attributes(request),
+        summary=f"{request.kind} {request.amount}, {remark}",
+    )

@@ -3,7 +3,13 @@
 from typing import Final
 
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -11,6 +17,7 @@ from temporalio.converter import (
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
 )
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from domain import search_attributes
@@ -63,3 +70,33 @@ async def connect(settings: Settings, *, lazy: bool = False) -> Client:
         )
     except (RPCError, RuntimeError, OSError) as error:
         raise WorkflowsUnavailable(f"Temporal at {settings.temporal_address} does not answer: {error}") from error
+
+
+async def start_once(
+    client: Client,
+    workflow: str,
+    request: object,
+    *,
+    workflow_id: str,
+    queue: str,
+    attributes: TypedSearchAttributes,
+    summary: str,
+) -> bool:
+    """Start a workflow that resumes what is recorded; False where it runs already, which Temporal itself decides.
+
+    Raises RPCError and RuntimeError.
+    """
+    try:
+        await client.start_workflow(
+            workflow,
+            request,
+            id=workflow_id,
+            task_queue=queue,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+            search_attributes=attributes,
+            static_summary=summary,
+        )
+    except WorkflowAlreadyStartedError:
+        return False
+    return True

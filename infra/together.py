@@ -43,13 +43,15 @@ class Together(Generic[Question, Answer]):
     async def _deliver(self, asked: list[tuple[Question, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._ask([question for question, _ in asked])
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001  -- it is theirs who asked
             for _, waiting in asked:
                 if not waiting.done():
-                    waiting.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-            if not isinstance(error, Exception):
-                raise
+                    waiting.set_exception(error)
             return
+        except BaseException:
+            for _, waiting in asked:
+                waiting.cancel()
+            raise
         for (_, waiting), answer in zip(asked, answers, strict=True):
             if not waiting.done():
                 waiting.set_result(answer)
