@@ -25,7 +25,7 @@ from events.outbox import published
 from events.patience import EMBEDDED_SECONDS, REAL_SECONDS, Patience
 from events.streams import Position, Stream, streams_of
 from infra.database import make_engine, reading, transaction
-from infra.kafka import Broker, consumer_config, ensure_topics, find_broker
+from infra.kafka import Broker, consumer_config, ensure_topics, find_broker, let_go
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
 
@@ -112,7 +112,7 @@ class ConsumerLoop:
                     if broker.embedded and find_broker(self._settings) != broker:
                         return
         finally:
-            await asyncio.to_thread(consumer.close)
+            await let_go(self._handler.name, consumer.close)
 
     async def _take(self, consumer: Consumer, messages: Sequence[Message], patience: Patience) -> None:
         arrived: dict[Stream, list[Incoming]] = {}

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from domain.errors import BrokerUnavailable
 from events.messages import Outgoing
-from infra.kafka import Broker, producer_config
+from infra.kafka import Broker, let_go, producer_config
 
 LOOK_UP_SECONDS: Final = 0.25
 
@@ -54,5 +54,9 @@ class Publisher:
 
     async def close(self) -> None:
         """Forget what is not delivered, and let go of the broker."""
-        await asyncio.to_thread(self._producer.purge)
-        await asyncio.to_thread(self._producer.close)
+
+        def purge_and_close() -> None:
+            self._producer.purge()
+            self._producer.close()
+
+        await let_go("relay", purge_and_close)

@@ -4,9 +4,12 @@ The embedded broker says where it is in a discovery file and is a new one after 
 setting, and which one it is, its cluster id says.
 """
 
+import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +27,8 @@ DELIVERY_SECONDS: Final = 10.0
 COMPLAINT_SECONDS: Final = 10.0
 SESSION_SECONDS: Final = 6
 """The shortest that Kafka's defaults allow: how long the partitions of a killed consumer wait for another."""
+CLOSE_SECONDS: Final = 5.0
+"""Longer than a client takes to let go of a broker that answers."""
 
 ClientConfig = dict[str, str | int | float | bool]
 ClientOptions = dict[str, str | int | float | bool | Callable[[KafkaError], None]]
@@ -129,6 +134,40 @@ def consumer_config(broker: Broker, group: str) -> ClientOptions:
         "heartbeat.interval.ms": SESSION_SECONDS * 1000 // 3,
         "fetch.wait.max.ms": 100,
     }
+
+
+async def let_go(client: str, close: Callable[[], object], seconds: float = CLOSE_SECONDS) -> None:
+    """Close a client that nobody uses any more, and go on after `seconds` even if it is not done.
+
+    librdkafka's close may wait for ever for an answer of a broker that died at the wrong moment
+    (confluentinc/librdkafka#4519). The thread is left to it: a daemon, so that the process can still end.
+    """
+    loop = asyncio.get_running_loop()
+    closed = loop.create_future()
+
+    def tell(error: Exception | None) -> None:
+        if closed.done():
+            return
+        if error is None:
+            closed.set_result(None)
+        else:
+            closed.set_exception(error)
+
+    def work() -> None:
+        error = None
+        try:
+            close()
+        except Exception as raised:  # noqa: BLE001  -- passed on to the caller
+            error = raised
+        with suppress(RuntimeError):  # The loop has ended: nobody wants to know any more.
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=work, name=f"closes {client}", daemon=True).start()
+    try:
+        async with asyncio.timeout(seconds):
+            await closed
+    except TimeoutError:
+        log.warning("kafka.client_left_behind", client=client, seconds=seconds)
 
 
 class Complaints:
