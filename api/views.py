@@ -110,6 +110,10 @@ class WalletView(View):
     frozen: FrozenView
     limits: LimitsView
     balance: BalanceView
+    owed: MinorUnits = Field(
+        description="What returned deposits took back and the wallet did not have: what comes pays this first, "
+        "and until it is paid nothing leaves."
+    )
     version: int
 
 
@@ -273,6 +277,7 @@ def view_of_wallet(found: Wallet) -> WalletView:
             spent_on=found.spent_on,
         ),
         balance=BalanceView(posted=found.posted, held=found.held, available=found.available),
+        owed=found.owed,
         version=found.version,
     )
 

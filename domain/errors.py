@@ -254,6 +254,7 @@ class DecisionCode(StrEnum):
     WALLET_CLOSED = "wallet_closed"
     LIMIT_PER_TRANSACTION_EXCEEDED = "limit_per_transaction_exceeded"
     LIMIT_DAILY_EXCEEDED = "limit_daily_exceeded"
+    WALLET_OWES = "wallet_owes"
     CURRENCY_MISMATCH = "currency_mismatch"
     HOLD_ENDED = "hold_ended"
     HOLD_EXCEEDED = "hold_exceeded"
@@ -271,6 +272,7 @@ _MEANINGS = {
     DecisionCode.INSUFFICIENT_FUNDS: "The available balance was less than the amount.",
     DecisionCode.WALLET_FROZEN: "The sender's wallet was frozen for debits, or the receiver's for credits.",
     DecisionCode.WALLET_CLOSED: "A wallet of the payment was closed.",
+    DecisionCode.WALLET_OWES: "The sender's wallet owed what a returned deposit had brought.",
     DecisionCode.LIMIT_PER_TRANSACTION_EXCEEDED: "The amount was more than may leave the wallet in one payment.",
     DecisionCode.LIMIT_DAILY_EXCEEDED: "With what had left it that day, the amount was more than may leave the wallet.",
     DecisionCode.CURRENCY_MISMATCH: "A wallet of the payment is kept in another currency.",

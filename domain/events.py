@@ -68,6 +68,12 @@ class TransactionFailedEvent(TransactionEvent):
     type: Literal["transaction.failed"] = "transaction.failed"
 
 
+class TransactionReturnedEvent(TransactionEvent):
+    """The bank took a settled payment back, all of it; `failure` has its code and words."""
+
+    type: Literal["transaction.returned"] = "transaction.returned"
+
+
 class EntryPostedEvent(EventModel):
     """A line was written on an account; balances can be rebuilt from these alone."""
 
@@ -135,6 +141,7 @@ AnyEvent = (
     TransactionProcessingEvent
     | TransactionCompletedEvent
     | TransactionFailedEvent
+    | TransactionReturnedEvent
     | EntryPostedEvent
     | HoldPlacedEvent
     | HoldFailedEvent

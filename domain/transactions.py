@@ -67,6 +67,8 @@ class Step(StrEnum):
     CAPTURE_WITHDRAWAL = "capture_withdrawal"
     SETTLE_WITHDRAWAL = "settle_withdrawal"
     RELEASE_WITHDRAWAL = "release_withdrawal"
+    RETURN_DEPOSIT = "return_deposit"
+    RETURN_WITHDRAWAL = "return_withdrawal"
 
 
 class StepDecision(StrEnum):

@@ -40,6 +40,8 @@ class Account:
     limit_daily: int | None = None
     spent_on: date | None = None
     spent: int = 0
+    owed: int = 0
+    """Minor units of returned deposits that the wallet did not have when they were taken back."""
 
     @property
     def public_id(self) -> AccountId:
@@ -55,6 +57,11 @@ class Account:
     def can_spend(self, amount: int) -> bool:
         """Whether `balance − held ≥ floor` would still be true after `amount` left or was held."""
         return self.floor is None or self.balance - self.held - amount >= self.floor
+
+    @property
+    def collectable(self) -> int:
+        """What can be taken of what the wallet owes: never what is held."""
+        return min(self.owed, max(0, self.balance - self.held))
 
     def spent_by(self, day: date) -> int:
         """What counts as spent on a banking day. A day before the last one counts as the last: time ran backwards."""
@@ -92,7 +99,7 @@ def _digits_of(code: str) -> str:
 
 
 class SystemAccountsMissing(Exception):
-    """A step needs our own accounts for the first time. They are opened, and it is taken again."""
+    """Steps need accounts of ours that are not there, or not locked: opened, they are locked at the next try."""
 
     def __init__(self, accounts: list[SystemAccount]) -> None:
         self.accounts = accounts
@@ -101,5 +108,13 @@ class SystemAccountsMissing(Exception):
 
 def system_account(role: Role, party: str, currency: str, transaction_id: TransactionId) -> SystemAccount:
     """The stripe of `role` that this transaction uses in all its steps; `party` is a bank or another shard."""
-    stripe = transaction_id.bucket % STRIPES
-    return SystemAccount(role.value, f"{role.value}:{party}:{currency}:{stripe}", currency)
+    return _striped(role, party, currency, transaction_id.bucket)
+
+
+def receivable_of(wallet: WalletId, currency: str) -> SystemAccount:
+    """The stripe of what wallets owe us that this one's debt is always kept on."""
+    return _striped(Role.RECEIVABLE, "wallets", currency, wallet.bucket)
+
+
+def _striped(role: Role, party: str, currency: str, bucket: int) -> SystemAccount:
+    return SystemAccount(role.value, f"{role.value}:{party}:{currency}:{bucket % STRIPES}", currency)

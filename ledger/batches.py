@@ -5,7 +5,7 @@ batch as a whole: there alone money moves here, decided as everywhere by `ledger
 repeated: what is recorded first stays. Every method raises LedgerUnavailable when the database does not answer.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from domain.ids import BatchId, WalletId
 from domain.transactions import Step
 from infra.database import Pipeline, pipelined, reading, transaction
 from ledger import posting
+from ledger.accounts import SystemAccount, SystemAccountsMissing
 from ledger.batch_records import (
     Batch,
     BatchItem,
@@ -211,6 +212,16 @@ class Batches:
 
         Raises LedgerRejected for what is never right; then nothing is recorded.
         """
+        also: set[SystemAccount] = set()
+        while True:
+            try:
+                return await self._settle(batch_id, also)
+            except SystemAccountsMissing as missing:
+                async with transaction(self._shards.of(batch_id).engine) as connection:
+                    await posting.open_accounts(connection, missing.accounts)
+                also.update(missing.accounts)
+
+    async def _settle(self, batch_id: BatchId, also: Collection[SystemAccount]) -> None:
         async with pipelined(self._shards.of(batch_id).engine) as pipeline:
             _, locked = await pipeline.run(
                 (_PATIENCE, {"seconds": SETTLE_TIMEOUT_SECONDS}), (_LOCK_OPEN, {"batch_id": str(batch_id.uuid)})
@@ -219,7 +230,7 @@ class Batches:
                 return
             items = await _pending(pipeline, batch_id, 0, locked[0].transfers)
             works = [Begin(payment, Step.SETTLE_TRANSFER) for _, payment in items]
-            together = await posting.decide_together(pipeline, works)
+            together = await posting.decide_together(pipeline, works, also)
             outcomes = [outcome_of(index, answer) for (index, _), answer in zip(items, together.answers, strict=True)]
             settled = (_SETTLE, _decision(batch_id, outcomes, together.refused))
             await pipeline.run_and_commit(*([together.writing.statement()] if together.writing else []), settled)

@@ -9,16 +9,16 @@ from dataclasses import replace
 from datetime import date, datetime
 
 from domain.calendar import banking_date
-from domain.contracts.payments import Failure, PaymentRequest, StepCommand, StepResult
-from domain.errors import DecisionCode, LedgerRejected
+from domain.contracts.payments import Failure, PaymentRequest, ReturnNotice, StepCommand, StepResult
+from domain.errors import LedgerRejected
 from domain.ids import HoldId, WalletId
-from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionStatus, move
 from ledger import holds
-from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, system_account
+from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, receivable_of, system_account
 from ledger.records import StepRecord, Writing
+from ledger.refusals import barred, demand_open, lacking
 from ledger.rules import ROLES, RULES, HoldChange, Role, Rule
-from ledger.service import AccountStatus, Hold, Transaction
+from ledger.service import Hold, Transaction
 from ledger.shards import shard_of
 from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Receive, Take
 
@@ -53,15 +53,15 @@ class Book:
         self._holds[hold.hold_id] = hold
 
     def demand_system_accounts(self, wanted: Iterable[Wanted]) -> None:
-        """Raises SystemAccountsMissing if some of ours are used for the first time."""
-        missing = {
-            account
-            for roles in wanted
-            for account in roles.values()
-            if isinstance(account, SystemAccount) and account.hex not in self._accounts
-        }
-        if missing:
-            raise SystemAccountsMissing(list(missing))
+        """Raises SystemAccountsMissing if some of ours are not there, or a wallet owes and its debt is not locked."""
+        ours = {account for roles in wanted for account in roles.values() if isinstance(account, SystemAccount)}
+        ours |= {_debt_of(account) for account in self._accounts.values() if account.owed}
+        if missing := [account for account in ours if account.hex not in self._accounts]:
+            raise SystemAccountsMissing(missing)
+
+    def debt(self, wallet: Account) -> Account:
+        """Where it is kept what this wallet owes."""
+        return self._accounts[_debt_of(wallet).hex]
 
     def moment(self, accounts: Iterable[Account]) -> datetime:
         """When a step on these accounts happens.
@@ -100,11 +100,18 @@ def _account_of(transaction: Transaction, role: Role, shards: int) -> WalletId |
             return _due(role, transaction, transaction.destination_wallet_id, shards)
         case Role.DUE_FROM:
             return _due(role, transaction, transaction.source_wallet_id, shards)
+        case Role.RECEIVABLE:
+            assert transaction.destination_wallet_id is not None, f"{transaction.transaction_id} has no receiver"
+            return receivable_of(transaction.destination_wallet_id, transaction.amount.currency)
         case _:
             assert transaction.bank is not None, f"{transaction.transaction_id} names no bank"
             return system_account(role, transaction.bank, transaction.amount.currency, transaction.transaction_id)
     assert wallet is not None, f"{transaction.transaction_id} has no {role}"
     return wallet
+
+
+def _debt_of(wallet: Account) -> SystemAccount:
+    return receivable_of(WalletId.from_hex(wallet.hex), wallet.currency)
 
 
 def _due(role: Role, transaction: Transaction, wallet: WalletId | None, shards: int) -> SystemAccount:
@@ -143,12 +150,12 @@ def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, wri
     accounts = book.accounts(wanted)
     record = _first_record(work, transaction, book.moment(accounts.values()), writing)
     if transaction.hold_id is None:
-        failure = _barred(transaction.amount, accounts) or _lacking(
+        failure = barred(transaction.amount, accounts) or lacking(
             transaction.amount, accounts, transaction.effective_at
         )
     else:
         failure = _draw(work, transaction.hold_id, accounts, book, record)
-    return _decide(record, rule, accounts, failure, new=True, fingerprint=work.key.fingerprint)
+    return _decide(record, rule, accounts, book, failure, new=True, fingerprint=work.key.fingerprint)
 
 
 def refuse(
@@ -157,7 +164,7 @@ def refuse(
     """Record a new payment as decided against, for a reason that may lie outside it."""
     accounts = book.accounts(wanted)
     record = _first_record(work, transaction, book.moment(accounts.values()), writing)
-    return _decide(record, RULES[work.step], accounts, failure, new=True, fingerprint=work.key.fingerprint)
+    return _decide(record, RULES[work.step], accounts, book, failure, new=True, fingerprint=work.key.fingerprint)
 
 
 def _first_record(work: Begin, transaction: Transaction, at: datetime, writing: Writing) -> StepRecord:
@@ -169,9 +176,9 @@ def receive(work: Receive, transaction: Transaction, wanted: Wanted, book: Book,
     rule, step = RULES[Step.RECEIVE_TRANSFER], Step.RECEIVE_TRANSFER
     accounts = book.accounts(wanted)
     record = StepRecord(writing, transaction, step, book.moment(accounts.values()), work.effective_at)
-    failure = work.failure or _barred(transaction.amount, accounts)
+    failure = work.failure or barred(transaction.amount, accounts)
     if failure is None:
-        _move_money(record, rule, accounts)
+        _move_money(record, rule, accounts, book)
     decision = StepDecision.REFUSED if failure else StepDecision.POSTED
     record.outcome(transaction.status, decision, failure, new=False)
     return StepResult(
@@ -192,7 +199,7 @@ def _draw(
     hold = book.hold(hold_id, request.source_wallet_id)
     if hold.client_id != request.client_id:
         raise LedgerRejected(f"{hold_id} was placed by another client")
-    failure = _barred(request.amount, accounts) or holds.why_not_captured(hold, request.amount, request.effective_at)
+    failure = barred(request.amount, accounts) or holds.why_not_captured(hold, request.amount, request.effective_at)
     if failure is None:
         left = holds.captured(hold, request.amount, record.at, releases_rest=request.releases_rest)
         source, over = accounts[Role.SOURCE], hold.remaining - left.remaining
@@ -209,7 +216,7 @@ def place_hold(work: PlaceHold, wanted: Wanted, book: Book, writing: Writing) ->
     account = accounts[Role.SOURCE]
     amount, at = work.request.amount, book.moment([account])
     effective_at = work.request.effective_at
-    failure = _barred(amount, accounts) or _lacking(amount, accounts, effective_at)
+    failure = barred(amount, accounts) or lacking(amount, accounts, effective_at)
     hold = holds.new_hold(work.request, failure, at)
     if failure is None:
         account.held += hold.remaining
@@ -249,9 +256,11 @@ class Recorded:
             return self.taken[command.step]
         self._demand_order(command, rule)
         accounts = book.accounts(wanted)
+        if rule.then is TransactionStatus.RETURNED and rule.credit is Role.SOURCE:
+            demand_open(accounts[Role.SOURCE])
         at = book.moment(accounts.values())
         record = StepRecord(writing, self.transaction, command.step, at, work.effective_at)
-        result = _decide(record, rule, accounts, command.failure, new=False)
+        result = _decide(record, rule, accounts, book, command.failure, new=False, notice=command.notice)
         self._moved(result)
         return result
 
@@ -272,74 +281,29 @@ class Recorded:
             raise LedgerRejected(f"{command.step} cannot follow {rule.not_after}")
         if (rule.then is TransactionStatus.FAILED) != (command.failure is not None):
             raise LedgerRejected(f"{command.step} wants a failure exactly when it fails the transaction")
+        if (rule.then is TransactionStatus.RETURNED) != (command.notice is not None):
+            raise LedgerRejected(f"{command.step} wants a notice exactly when it takes a settled payment back")
         move(self.transaction.status, rule.then)
-
-
-def _barred(amount: Money, accounts: dict[Role, Account]) -> Failure | None:
-    """Why wallets take no part in a new payment, or None. The order is part of the contract."""
-    for role in (Role.SOURCE, Role.DESTINATION):
-        account = accounts.get(role)
-        if account is None:
-            continue
-        who, side, frozen = (
-            ("The sender's", "debits", account.debits_frozen)
-            if role is Role.SOURCE
-            else ("The receiver's", "credits", account.credits_frozen)
-        )
-        if account.status is AccountStatus.CLOSED:
-            return Failure(code=DecisionCode.WALLET_CLOSED, detail=f"{who} wallet is closed.")
-        if frozen:
-            return Failure(code=DecisionCode.WALLET_FROZEN, detail=f"{who} wallet is frozen for {side}.")
-        if account.currency != amount.currency:
-            return Failure(
-                code=DecisionCode.CURRENCY_MISMATCH,
-                detail=f"{who} wallet is in {account.currency}, the amount in {amount.currency}.",
-            )
-    return None
-
-
-def _lacking(amount: Money, accounts: dict[Role, Account], effective_at: datetime) -> Failure | None:
-    """Why so much may not leave the source wallet in a new payment or hold, or None."""
-    source = accounts.get(Role.SOURCE)
-    if source is None:
-        return None
-    if failure := _over_limit(source, amount, effective_at):
-        return failure
-    if not source.can_spend(amount.minor_units):
-        return Failure(code=DecisionCode.INSUFFICIENT_FUNDS, detail="The available balance is less than the amount.")
-    return None
-
-
-def _over_limit(source: Account, amount: Money, effective_at: datetime) -> Failure | None:
-    """Why no more may leave a wallet on the banking day of `effective_at`, or None."""
-    asked = amount.minor_units
-    if source.limit_per_transaction is not None and asked > source.limit_per_transaction:
-        most = Money(source.limit_per_transaction, source.currency)
-        return Failure(
-            code=DecisionCode.LIMIT_PER_TRANSACTION_EXCEEDED, detail=f"At most {most} may leave the wallet at once."
-        )
-    if source.limit_daily is not None and source.spent_by(banking_date(effective_at)) + asked > source.limit_daily:
-        most = Money(source.limit_daily, source.currency)
-        return Failure(code=DecisionCode.LIMIT_DAILY_EXCEEDED, detail=f"At most {most} may leave the wallet in a day.")
-    return None
 
 
 def _decide(
     record: StepRecord,
     rule: Rule,
     accounts: dict[Role, Account],
+    book: Book,
     failure: Failure | None,
     *,
     new: bool,
     fingerprint: str | None = None,
+    notice: ReturnNotice | None = None,
 ) -> StepResult:
     """Put everything that the step means into the record."""
     refused = new and failure is not None
     decision = StepDecision.REFUSED if refused else StepDecision.POSTED
     status = TransactionStatus.FAILED if refused else rule.then
     if not refused:
-        _move_money(record, rule, accounts)
-    record.outcome(status, decision, failure, new=new)
+        _move_money(record, rule, accounts, book)
+    record.outcome(status, decision, failure, new=new, notice=notice)
     return StepResult(
         transaction_id=record.transaction.transaction_id,
         step=record.step,
@@ -350,7 +314,7 @@ def _decide(
     )
 
 
-def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -> None:
+def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account], book: Book) -> None:
     amount = record.transaction.amount.minor_units
     source = accounts.get(Role.SOURCE)
     if source is not None:
@@ -364,13 +328,23 @@ def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account]) -
             source.held -= amount
             record.end_hold(captured=rule.hold is HoldChange.CAPTURE)
     if rule.debit is not None and rule.credit is not None:
-        debited, credited = accounts[rule.debit], accounts[rule.credit]
-        debited.apply("DEBIT", amount)
-        credited.apply("CREDIT", amount)
-        record.post([(debited, "DEBIT"), (credited, "CREDIT")])
+        record.post(accounts[rule.debit], accounts[rule.credit], amount)
+        if rule.debit is Role.RECEIVABLE:
+            accounts[Role.DESTINATION].owed += amount
+        _collect(record, accounts, book)
     for account in accounts.values():
         assert account.can_spend(0), f"{account.public_id} would fall below its floor"
         record.save(account)
+
+
+def _collect(record: StepRecord, accounts: dict[Role, Account], book: Book) -> None:
+    """Take what wallets owe of what they can spend now."""
+    for wallet in [account for account in accounts.values() if account.owed]:
+        if collected := wallet.collectable:
+            debt = book.debt(wallet)
+            record.post(wallet, debt, collected)
+            wallet.owed -= collected
+            record.save(debt)
 
 
 def _count(rule: Rule, source: Account, amount: int, day: date) -> None:

@@ -10,7 +10,7 @@ locked on the way to the accounts. Keys that were used before cost one more stat
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -63,15 +63,18 @@ class _Group:
     writing: Writing
 
 
-async def post(pipeline: Pipeline, works: Sequence[Work], shards: int) -> list[Answer]:
+async def post(
+    pipeline: Pipeline, works: Sequence[Work], shards: int, also: Collection[SystemAccount] = ()
+) -> list[Answer]:
     """Take the steps of a group in one commit on one of `shards` shards; the answers in the group's order.
 
     A step that was taken before answers what became of it. An answer that is an error concerns its item alone.
-    Raises SystemAccountsMissing and KeyWastedError, after which nothing is written and the group can be repeated.
+    Raises SystemAccountsMissing and KeyWastedError, after which nothing is written and the group can be repeated:
+    with `also`, accounts of ours to lock that it has turned out to need.
     """
     recorded = await _lock_transactions(pipeline, [work for work in works if isinstance(work, Take)])
     items = [_prepare(work, recorded, shards) for work in works]
-    group, claimed = await _lock(pipeline, items, recorded)
+    group, claimed = await _lock(pipeline, items, recorded, also)
     answers = [item.answer or _answer(item, group) for item in items]
     if wasted := claimed - group.known.keys():
         raise KeyWastedError(
@@ -98,14 +101,15 @@ class Together:
     writing: Writing
 
 
-async def decide_together(pipeline: Pipeline, works: Sequence[Begin]) -> Together:
+async def decide_together(pipeline: Pipeline, works: Sequence[Begin], also: Collection[SystemAccount] = ()) -> Together:
     """Take all of these first steps or none, once the caller commits.
 
     Where one is decided against, every other is refused with `batch_refused`. A key that was used before answers what
-    became of it, or IdempotencyKeyReused. Raises LedgerRejected for what is never right.
+    became of it, or IdempotencyKeyReused. Raises LedgerRejected for what is never right, and SystemAccountsMissing,
+    after which it can be repeated with those accounts in `also`.
     """
     items = [_prepare(work, {}, shards=1) for work in works]  # Their wallets are all on this one.
-    group, claimed = await _lock(pipeline, items, {})
+    group, claimed = await _lock(pipeline, items, {}, also)
     # Thousands of them: the process has other things to do meanwhile.
     return await asyncio.to_thread(_all_or_none, items, claimed, group)
 
@@ -195,21 +199,25 @@ def _first_of_each_key(items: Sequence[_Item]) -> dict[str, Keyed]:
 
 
 async def _lock(
-    pipeline: Pipeline, items: Sequence[_Item], recorded: dict[TransactionId, Recorded]
+    pipeline: Pipeline,
+    items: Sequence[_Item],
+    recorded: dict[TransactionId, Recorded],
+    also: Collection[SystemAccount],
 ) -> tuple[_Group, frozenset[str]]:
     """What the items are decided against, and which of their keys are new. Raises SystemAccountsMissing."""
     keyed = _first_of_each_key(items)
-    book, claimed = await _lock_accounts(pipeline, items, keyed)
+    book, claimed = await _lock_accounts(pipeline, items, keyed, also)
     known = await _recorded_under(pipeline, [digest for digest in keyed if digest not in claimed])
     return _Group(recorded, book, known, Writing()), claimed
 
 
 async def _lock_accounts(
-    pipeline: Pipeline, items: Sequence[_Item], keyed: dict[str, Keyed]
+    pipeline: Pipeline, items: Sequence[_Item], keyed: dict[str, Keyed], also: Collection[SystemAccount]
 ) -> tuple[Book, frozenset[str]]:
     """The holds and accounts of all items, and which of the keys are new. Raises SystemAccountsMissing."""
     hold_ids = sorted({hold_id.hex for item in items if (hold_id := _hold_of(item)) is not None})
-    ids = sorted({account.hex for item in items for account in item.wanted.values()})
+    wanted = {account.hex for item in items for account in item.wanted.values()}
+    ids = sorted(wanted | {account.hex for account in also})
     *answers, ((now,),) = await pipeline.run(
         *([(statements.LOCK_HOLDS, {"hold_ids": array(hold_ids)})] if hold_ids else []),
         *([(statements.LOCK_ACCOUNTS, {"account_ids": array(ids)})] if ids else []),

@@ -46,7 +46,7 @@ _TIMELINE = text("""
     WHERE transaction_id = :id ORDER BY created_at, event_id
 """)
 WALLET_COLUMNS: Final = """account_id, user_id, client_id, currency, status, balance, held, version, debits_frozen,
-    credits_frozen, limit_per_transaction, limit_daily, spent_on, spent"""
+    credits_frozen, limit_per_transaction, limit_daily, spent_on, spent, owed"""
 _WALLET = text(f"SELECT {WALLET_COLUMNS} FROM ledger.accounts WHERE account_id = :id AND kind = 'wallet'")  # noqa: S608
 _ENTRIES = text("""
     SELECT entry_id, transaction_id, type, amount, currency, balance_after, version, created_at
@@ -137,6 +137,7 @@ def wallet_of(row: Row[tuple[object, ...]]) -> Wallet:
         limits=WalletLimits(per_transaction=row.limit_per_transaction, daily=row.limit_daily),
         spent_on=row.spent_on,
         spent=row.spent,
+        owed=row.owed,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from domain.contracts.payments import Failure
+from domain.contracts.payments import Failure, ReturnNotice
 from domain.events import ENTRIES_TOPIC, HOLDS_TOPIC, TRANSACTIONS_TOPIC, lane_of
 from domain.holds import HoldStatus
 from domain.ids import EntryId, HoldId, IdSeries, PostingId, TransactionId
@@ -21,6 +21,7 @@ _EVENT_OF: Final[Mapping[TransactionStatus, str]] = {
     TransactionStatus.PROCESSING: "transaction.processing",
     TransactionStatus.SUCCEEDED: "transaction.completed",
     TransactionStatus.FAILED: "transaction.failed",
+    TransactionStatus.RETURNED: "transaction.returned",
 }
 
 
@@ -102,6 +103,7 @@ def _standing_of(account: Account) -> Row:
         "updated_at": account.updated_at,
         "spent_on": account.spent_on,
         "spent": account.spent,
+        **({"owed": account.owed} if account.kind == "wallet" else {}),
     }
 
 
@@ -148,6 +150,13 @@ def _event_columns(events: list[tuple[str, str, str, str, str]]) -> dict[str, ob
     }
 
 
+def _reason(failure: Failure | None, notice: ReturnNotice | None) -> Row:
+    """What the timeline says of a step that has a reason."""
+    if notice is not None:
+        return {"code": notice.code, "detail": notice.detail, "reference": notice.reference}
+    return {"code": failure.code, "detail": failure.detail} if failure else {}
+
+
 class StepRecord:
     """The rows of one step of `transaction`, all stamped with the same `at`."""
 
@@ -163,7 +172,15 @@ class StepRecord:
         self._bucket = transaction.transaction_id.bucket
         self._posting_id: str | None = None
 
-    def outcome(self, status: TransactionStatus, decision: StepDecision, failure: Failure | None, *, new: bool) -> None:
+    def outcome(
+        self,
+        status: TransactionStatus,
+        decision: StepDecision,
+        failure: Failure | None,
+        *,
+        new: bool,
+        notice: ReturnNotice | None = None,
+    ) -> None:
         """The step's outcome and where it leaves the transaction, with its event. Comes last."""
         txn = self.transaction
         refused = failure if decision is StepDecision.REFUSED else None
@@ -178,7 +195,7 @@ class StepRecord:
                 "refusal_detail": refused.detail if refused else None,
                 "posting_id": self._posting_id,
                 "event_id": event_id,
-                "detail": {"code": failure.code, "detail": failure.detail} if failure else {},
+                "detail": _reason(failure, notice),
                 "effective_at": self.effective_at,
                 "created_at": self.at,
             },
@@ -188,7 +205,7 @@ class StepRecord:
         elif status != txn.status:
             self._writing.add("moves", self._standing(status, failure))
         if new or status != txn.status:
-            self._tell_transaction(status, failure, event_id)
+            self._tell_transaction(status, failure, notice, event_id)
 
     def _standing(self, status: TransactionStatus, failure: Failure | None) -> Row:
         failed = failure if status is TransactionStatus.FAILED else None
@@ -219,17 +236,18 @@ class StepRecord:
             **self._standing(status, failure),
         }
 
-    def post(self, lines: list[tuple[Account, Side]]) -> None:
-        """One posting of the transaction's amount over `lines`; the accounts already have their new balance."""
-        self._posting_id = self._writing.new_id(self._bucket)
-        for account, side in lines:
-            self._entry(self._posting_id, account, side)
+    def post(self, debited: Account, credited: Account, amount: int) -> None:
+        """Move minor units: a pair of entries of the step's one posting, in the order in which they are posted."""
+        self._posting_id = self._posting_id or self._writing.new_id(self._bucket)
+        self._entry(self._posting_id, debited, "DEBIT", amount)
+        self._entry(self._posting_id, credited, "CREDIT", amount)
 
-    def _entry(self, posting_id: str, account: Account, side: Side) -> None:
+    def _entry(self, posting_id: str, account: Account, side: Side, amount: int) -> None:
+        account.apply(side, amount)
         txn = self.transaction
         entry_id = self._writing.new_id(self._bucket)
         line: Row = {
-            "amount": txn.amount.minor_units,
+            "amount": amount,
             "currency": account.currency,
             "balance_after": account.balance,
             "version": account.version,
@@ -294,9 +312,11 @@ class StepRecord:
         """Store an account's new balance, held amount and version."""
         self._writing.save(account, self.at)
 
-    def _tell_transaction(self, status: TransactionStatus, failure: Failure | None, event_id: str) -> None:
+    def _tell_transaction(
+        self, status: TransactionStatus, failure: Failure | None, notice: ReturnNotice | None, event_id: str
+    ) -> None:
         txn = self.transaction
-        failed = failure if status is TransactionStatus.FAILED else None
+        why = failure if status is TransactionStatus.FAILED else notice
         told: Row = {
             "tx_id": txn.transaction_id,
             "client_id": txn.client_id,
@@ -309,6 +329,6 @@ class StepRecord:
             "currency": txn.amount.currency,
             "memo": txn.memo,
             "timestamp": self.at,
-            "failure": {"code": failed.code, "detail": failed.detail} if failed else None,
+            "failure": {"code": why.code, "detail": why.detail} if why else None,
         }
         self._writing.tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], event_id, told)

@@ -18,9 +18,14 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement, clearing a
 | capture_withdrawal | source wallet | clearing | captured | processing |
 | settle_withdrawal | clearing | bank settlement | | succeeded |
 | release_withdrawal | | | released | failed |
+| return_deposit | receivable | bank settlement | | returned |
+| return_withdrawal | bank settlement | source wallet | | returned |
 
 A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
 received on the receiver's shard, where its transaction is not recorded.
+
+A returned deposit is owed by its wallet. Whatever step leaves money in a wallet that owes some collects it in the same
+posting: source or destination wallet debited, receivable credited. What is held is not touched.
 """
 
 from collections.abc import Mapping
@@ -41,6 +46,7 @@ class Role(StrEnum):
     SETTLEMENT = "bank_settlement"
     DUE_TO = "due_to"
     DUE_FROM = "due_from"
+    RECEIVABLE = "receivable"
 
 
 class HoldChange(StrEnum):
@@ -78,19 +84,20 @@ class Rule:
     @property
     def gives_back(self) -> bool:
         """Whether money that had begun to leave stays in the source wallet after all."""
-        return self.hold is HoldChange.RELEASE or self.credit is Role.SOURCE
+        return self.then is TransactionStatus.FAILED and (self.hold is HoldChange.RELEASE or self.credit is Role.SOURCE)
 
     @property
     def roles(self) -> tuple[Role, ...]:
         """The accounts that the step locks or asks about."""
         wanted = [self.debit, self.credit, Role.SOURCE if self.hold else None]
-        if self.first and self.kind is TransactionKind.DEPOSIT:
+        if self.kind is TransactionKind.DEPOSIT and (self.first or self.debit is Role.RECEIVABLE):
             wanted.append(Role.DESTINATION)
         return tuple(dict.fromkeys(role for role in wanted if role))
 
 
 _TRANSFER, _DEPOSIT, _WITHDRAWAL = TransactionKind.TRANSFER, TransactionKind.DEPOSIT, TransactionKind.WITHDRAWAL
 _PROCESSING, _SUCCEEDED, _FAILED = TransactionStatus.PROCESSING, TransactionStatus.SUCCEEDED, TransactionStatus.FAILED
+_RETURNED: Final = TransactionStatus.RETURNED
 
 RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
     {
@@ -156,6 +163,12 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
             after=Step.HOLD_WITHDRAWAL,
             not_after=Step.CAPTURE_WITHDRAWAL,
             then=_FAILED,
+        ),
+        Step.RETURN_DEPOSIT: Rule(
+            kind=_DEPOSIT, debit=Role.RECEIVABLE, credit=Role.SETTLEMENT, after=Step.SETTLE_DEPOSIT, then=_RETURNED
+        ),
+        Step.RETURN_WITHDRAWAL: Rule(
+            kind=_WITHDRAWAL, debit=Role.SETTLEMENT, credit=Role.SOURCE, after=Step.SETTLE_WITHDRAWAL, then=_RETURNED
         ),
     }
 )

@@ -45,6 +45,8 @@ class Wallet:
     spent_on: date | None
     spent: int
     """What left it on the banking day `spent_on`, or was held to leave it."""
+    owed: int = 0
+    """What returned deposits took back and it did not have: nothing leaves it, and what comes pays this first."""
 
     @property
     def available(self) -> int:

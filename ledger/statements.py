@@ -40,7 +40,7 @@ LOCK_HOLDS: Final = f"""
 
 LOCK_ACCOUNTS: Final = """
     SELECT encode(uuid_send(account_id), 'hex') AS account_id, kind, currency, balance, held, floor, version, status,
-           updated_at, debits_frozen, credits_frozen, limit_per_transaction, limit_daily, spent_on, spent
+           updated_at, debits_frozen, credits_frozen, limit_per_transaction, limit_daily, spent_on, spent, owed
     FROM ledger.accounts WHERE account_id = ANY(%(account_ids)s::uuid[]) ORDER BY accounts.account_id FOR NO KEY UPDATE
 """
 
@@ -98,10 +98,10 @@ _PARTS: Final = {
     "accounts": """
         UPDATE ledger.accounts a
         SET balance = n.balance, held = n.held, version = n.version, updated_at = n.updated_at,
-            spent_on = n.spent_on, spent = n.spent
+            spent_on = n.spent_on, spent = n.spent, owed = coalesce(n.owed, a.owed)
         FROM jsonb_to_recordset(%(accounts)s::jsonb) AS n(
              account_id uuid, balance bigint, held bigint, version bigint, updated_at timestamptz, spent_on date,
-             spent bigint)
+             spent bigint, owed bigint)
         WHERE a.account_id = n.account_id""",
     "placed_holds": """
         INSERT INTO ledger.holds

@@ -85,6 +85,8 @@ def changed_by(wallet: Wallet, change: WalletChange) -> Wallet:
         case ChangeKind.CLOSE:
             if wallet.posted or wallet.held:
                 raise WalletInUse(f"The wallet has {wallet.posted} {wallet.currency}, {wallet.held} of it held.")
+            if wallet.owed:
+                raise WalletInUse(f"The wallet owes {wallet.owed} {wallet.currency}.")
             return replace(wallet, status=AccountStatus.CLOSED, debits_frozen=False, credits_frozen=False)
 
 

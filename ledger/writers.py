@@ -6,7 +6,7 @@ disk are per group. Nobody waits for a group to fill.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast, overload
 
@@ -18,7 +18,7 @@ from domain.contracts.payments import StepResult
 from domain.errors import LedgerBusy, LedgerUnavailable
 from infra.database import pipelined, transaction
 from ledger import posting
-from ledger.accounts import SystemAccountsMissing
+from ledger.accounts import SystemAccount, SystemAccountsMissing
 from ledger.posting import KeyWastedError
 from ledger.service import Hold
 from ledger.work import Answer, Begin, EndHold, PlacedHold, PlaceHold, Receive, Take, Work
@@ -128,24 +128,26 @@ class Writers:
     async def _whole(self, works: Sequence[Work], *, last: bool = False) -> list[Answer]:
         """Post a group without those that are never right, with all accounts that it needs."""
         answered: dict[int, Answer] = {}
+        also: set[SystemAccount] = set()
         while left := [(number, work) for number, work in enumerate(works) if number not in answered]:
             try:
-                answers = await self._once([work for _, work in left], last=last)
+                answers = await self._once([work for _, work in left], also, last=last)
             except KeyWastedError as wasted:
                 answered |= {left[index][0]: error for index, error in wasted.refused.items()}
             except SystemAccountsMissing as missing:
                 async with transaction(self._engine) as connection:
                     await posting.open_accounts(connection, missing.accounts)
+                also.update(missing.accounts)
             else:
                 answered |= {number: answer for (number, _), answer in zip(left, answers, strict=True)}
         return [answered[number] for number in range(len(works))]
 
-    async def _once(self, works: Sequence[Work], *, last: bool) -> list[Answer]:
+    async def _once(self, works: Sequence[Work], also: Collection[SystemAccount], *, last: bool) -> list[Answer]:
         committing = False
         try:
             async with pipelined(self._engine) as pipeline:
                 try:
-                    return await posting.post(pipeline, works, self._shards)
+                    return await posting.post(pipeline, works, self._shards, also)
                 finally:
                     committing = pipeline.committing
         except LedgerUnavailable as outage:

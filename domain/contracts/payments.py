@@ -124,12 +124,23 @@ class PaymentResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnNotice:
+    """A bank has taken a settled payment back: its own reference of the return, the network's code, and its words."""
+
+    reference: str
+    code: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepCommand:
-    """Take one more step with a recorded transaction. `failure` says why, for steps that end it unpaid."""
+    """Take one more step with a recorded transaction. `failure` says why, for steps that end it unpaid; `notice`, for
+    those that take a settled payment back."""
 
     transaction_id: TransactionId
     step: Step
     failure: Failure | None = None
+    notice: ReturnNotice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@
 | 6 | batches are whole and say what their transactions say | batches |
 | 7 | what shards owe each other; with a single one, nothing | balances, between |
 | 8 | clearing, settlement, the banks' statements | banks |
+| 8 | what wallets owe of returned deposits | wallets |
 | 9 | a status follows from the steps, and was written with the last one | payments |
 | 10 | every event is in the outbox | outbox, client_holds |
 | 11 | a saga's hold stands while its payment is undecided | payments |

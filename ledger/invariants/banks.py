@@ -78,6 +78,10 @@ _OURS: Final = """
         SELECT bank, currency, 0, CASE kind WHEN 'deposit' THEN -amount ELSE 0 END,
                CASE kind WHEN 'withdrawal' THEN amount ELSE 0 END, 1
         FROM ledger.transactions WHERE status = 'succeeded' AND bank IS NOT NULL AND completed_at > :asked_at
+        UNION ALL
+        SELECT bank, currency, 0, CASE kind WHEN 'withdrawal' THEN -amount ELSE 0 END,
+               CASE kind WHEN 'deposit' THEN amount ELSE 0 END, 1
+        FROM ledger.transactions WHERE status = 'returned' AND bank IS NOT NULL AND completed_at > :asked_at
     ) parts GROUP BY bank, currency
 """
 

@@ -51,7 +51,10 @@ _SENT: Final = """
 _RECEIVED: Final = """
     SELECT s.transaction_id, s.outcome, e.amount, e.currency, e.account_id AS wallet_id
     FROM ledger.transaction_steps s
-    LEFT JOIN ledger.ledger_entries e ON e.posting_id = s.posting_id AND e.type = 'CREDIT'
+    LEFT JOIN (
+        SELECT e.* FROM ledger.ledger_entries e JOIN ledger.accounts a USING (account_id)
+        WHERE e.type = 'CREDIT' AND a.kind = 'wallet'
+    ) e ON e.posting_id = s.posting_id
     WHERE s.step = 'receive_transfer' AND
 """
 _NEXT: Final = "s.transaction_id > :after ORDER BY s.transaction_id LIMIT :limit"

@@ -40,7 +40,7 @@ class AllOf:
 # What the migrations let the application's role update, "*" for all columns of a table; everything else it may not.
 _UPDATABLE: Final = """(VALUES
     ('accounts', 'balance held version status updated_at debits_frozen credits_frozen limit_per_transaction '
-                 'limit_daily spent_on spent'),
+                 'limit_daily spent_on spent owed'),
     ('transactions', 'status failure_code failure_detail attention completed_at'),
     ('holds', 'captured status ended_at'),
     ('transfer_batches', 'status failed_index failure_code failure_detail completed_at'),
@@ -118,6 +118,7 @@ CONSTRAINTS: Final = AllOf(
                coalesce(c.convalidated AND (c.conindid = 0 OR i.indisvalid), false) AS holds
         FROM (VALUES
             ('accounts', 'accounts_floor'), ('accounts', 'accounts_frozen'), ('accounts', 'accounts_closed'),
+            ('accounts', 'accounts_owed'), ('accounts', 'accounts_owed_check'),
             ('accounts', 'accounts_pkey'), ('transactions', 'transactions_pkey'),
             ('transaction_steps', 'transaction_steps_pkey'), ('idempotency_keys', 'idempotency_keys_pkey'),
             ('ledger_entries', 'ledger_entries_pkey'), ('postings', 'postings_pkey'),

@@ -29,6 +29,11 @@ PAYMENTS_TOLD: Final = NothingIn(
             SELECT s.transaction_id, s.created_at, 'transaction.processing'
             FROM ledger.transaction_steps s JOIN {RULES_TABLE} ON rule.step = s.step
             WHERE rule.first AND s.outcome = 'posted' AND rule.result = 'processing'
+            UNION ALL
+            SELECT s.transaction_id, s.created_at, 'transaction.completed'
+            FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
+            JOIN {RULES_TABLE} ON rule.step = s.step
+            WHERE t.status = 'returned' AND rule.result = 'succeeded'
         ), told AS (
             SELECT key, type, count(*) AS times FROM ledger.outbox WHERE type LIKE 'transaction.%' GROUP BY key, type
         )

@@ -76,8 +76,9 @@ STATUS: Final = NothingIn(
         FROM (
             SELECT t.transaction_id, t.status, t.completed_at, t.created_at, t.failure_code,
                    count(*) FILTER (WHERE s.result IN ('succeeded', 'failed')) AS endings,
-                   coalesce(max(s.result) FILTER (WHERE s.result IN ('succeeded', 'failed')), max(s.result)) AS result,
-                   max(s.created_at) FILTER (WHERE s.result IN ('succeeded', 'failed')) AS ended_at,
+                   coalesce(max(s.result) FILTER (WHERE s.result = 'returned'),
+                            max(s.result) FILTER (WHERE s.result IN ('succeeded', 'failed')), max(s.result)) AS result,
+                   max(s.created_at) FILTER (WHERE s.result IN ('succeeded', 'failed', 'returned')) AS ended_at,
                    min(s.created_at) FILTER (WHERE s.first) AS began_at,
                    max(s.refusal_code) AS refusal_code
             FROM ledger.transactions t LEFT JOIN (

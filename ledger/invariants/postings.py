@@ -6,7 +6,7 @@
 from typing import Final
 
 from ledger.invariants.invariant import NothingIn, Pass
-from ledger.invariants.snapshot import RULES_TABLE, Rows
+from ledger.invariants.snapshot import NUMBERED, RULES_TABLE, Rows
 
 SUM_TO_ZERO: Final = NothingIn(
     number=1,
@@ -22,12 +22,18 @@ SUM_TO_ZERO: Final = NothingIn(
     """,
 )
 
+# What follows a step's first two entries collects what a wallet owes.
+_COLLECTS: Final = """CASE e.type WHEN 'DEBIT' THEN a.kind = 'wallet' AND (
+    t.transaction_id IS NULL OR a.account_id IN (t.source_wallet_id, t.destination_wallet_id))
+    ELSE a.kind = 'receivable' END AND e.type = CASE e.place % 2 WHEN 1 THEN 'DEBIT' ELSE 'CREDIT' END"""
+
 # Whether an entry is on the account that the rule names for its side.
 _RIGHT_ACCOUNT: Final = """CASE CASE e.type WHEN 'DEBIT' THEN rule.debit ELSE rule.credit END
     WHEN 'source_wallet' THEN a.account_id = t.source_wallet_id
     WHEN 'destination_wallet' THEN a.account_id = t.destination_wallet_id
     WHEN 'clearing' THEN a.kind = 'clearing' AND split_part(a.code, ':', 2) = t.bank
     WHEN 'bank_settlement' THEN a.kind = 'bank_settlement' AND split_part(a.code, ':', 2) = t.bank
+    WHEN 'receivable' THEN a.kind = 'receivable'
     WHEN 'due_to' THEN a.kind = 'due_to' AND split_part(a.code, ':', 2)::int = (
         SELECT ('x' || right(t.destination_wallet_id::text, 3))::bit(12)::int * count / 4096 FROM ledger.shard)
     END"""
@@ -41,7 +47,7 @@ _RIGHT_ELSEWHERE: Final = """t.transaction_id IS NULL AND CASE e.type
 AS_RULED: Final = NothingIn(
     number=1,
     name="postings as ruled",
-    sentence="Every posting is made by one posted step: one debit and one credit, of the amount, where its rule says.",
+    sentence="A posting is made by one posted step: the amount as its rule says, then what is collected of debts.",
     rows=Rows.POSTINGS,
     goes=Pass.WHOLE,
     query=f"""
@@ -50,17 +56,18 @@ AS_RULED: Final = NothingIn(
                       coalesce('txn_' || replace(min(p.transaction_id::text), '-', ''), 'no transaction'),
                       count(e.entry_id), CASE count(s.posting_id) WHEN 0 THEN ', no posted step' ELSE '' END) AS detail
         FROM ledger.postings p
-        FULL JOIN ledger.ledger_entries e ON e.posting_id = p.posting_id
+        FULL JOIN {NUMBERED} e ON e.posting_id = p.posting_id
         LEFT JOIN ledger.transactions t ON t.transaction_id = p.transaction_id
         LEFT JOIN ledger.transaction_steps s
             ON s.transaction_id = p.transaction_id AND s.step = p.step AND s.outcome = 'posted'
         LEFT JOIN ledger.accounts a ON a.account_id = e.account_id
         LEFT JOIN {RULES_TABLE} ON rule.step = p.step
         GROUP BY coalesce(p.posting_id, e.posting_id)
-        HAVING count(e.entry_id) <> 2 OR count(DISTINCT e.type) <> 2 OR NOT bool_and(coalesce(
+        HAVING count(e.entry_id) FILTER (WHERE e.place <= 2) <> 2 OR count(e.entry_id) % 2 <> 0
+            OR count(DISTINCT e.type) FILTER (WHERE e.place <= 2) <> 2 OR NOT bool_and(coalesce(
             s.posting_id = p.posting_id AND e.transaction_id = p.transaction_id AND e.created_at = p.created_at
-            AND s.created_at = p.created_at AND a.currency = e.currency AND CASE WHEN rule.elsewhere
-                THEN {_RIGHT_ELSEWHERE}
+            AND s.created_at = p.created_at AND a.currency = e.currency AND CASE WHEN e.place > 2
+                THEN {_COLLECTS} WHEN rule.elsewhere THEN {_RIGHT_ELSEWHERE}
                 ELSE e.amount = t.amount AND e.currency = t.currency AND {_RIGHT_ACCOUNT} END, false))
     """,
 )
@@ -86,15 +93,15 @@ STEPS_POSTED: Final = NothingIn(
 FAILED_MOVED_NOTHING: Final = NothingIn(
     number=6,
     name="failures moved nothing",
-    sentence="A failed payment leaves every account as it was: its entries sum to zero on each.",
+    sentence="A failed payment leaves every account as it was, but for debts collected: its entries sum to zero.",
     rows=Rows.ENTRIES,
     goes=Pass.WHOLE,
-    query="""
+    query=f"""
         SELECT 'txn_' || replace(transaction_id::text, '-', '') AS subject,
                format('failed, but moved %s on account %s',
                       sum(CASE e.type WHEN 'DEBIT' THEN e.amount ELSE -e.amount END), account_id) AS detail
-        FROM ledger.transactions t JOIN ledger.ledger_entries e USING (transaction_id)
-        WHERE t.status = 'failed' GROUP BY transaction_id, account_id
+        FROM ledger.transactions t JOIN {NUMBERED} e USING (transaction_id)
+        WHERE t.status = 'failed' AND e.place <= 2 GROUP BY transaction_id, account_id
         HAVING sum(CASE e.type WHEN 'DEBIT' THEN e.amount ELSE -e.amount END) <> 0
     """,
 )

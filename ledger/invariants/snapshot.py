@@ -179,6 +179,11 @@ RULES_TABLE: Final = (
 )
 """ledger/rules.py as a table `rule` for a FROM clause."""
 
+NUMBERED: Final = (
+    "(SELECT *, row_number() OVER (PARTITION BY posting_id ORDER BY entry_id) AS place FROM ledger.ledger_entries)"
+)
+"""Entries with their place in their posting. A step's first two move its payment's amount, the others collect debts."""
+
 
 @asynccontextmanager
 async def snapshot_of(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:

@@ -19,7 +19,7 @@ from ledger.invariants.outbox import ENTRIES_TOLD, PAYMENTS_TOLD
 from ledger.invariants.payments import HOLDS, KEYS, STATUS, STEPS_IN_ORDER, TIMELINE
 from ledger.invariants.postings import AS_RULED, FAILED_MOVED_NOTHING, STEPS_POSTED, SUM_TO_ZERO
 from ledger.invariants.snapshot import Found, Progress, Snapshot, snapshot_of
-from ledger.invariants.wallets import RULES_AS_CHANGED, SPENT
+from ledger.invariants.wallets import OWED, RULES_AS_CHANGED, SPENT
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     SUM_TO_ZERO,
@@ -43,6 +43,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     DUES,
     CLEARING,
     SETTLED,
+    OWED,
     STATUS,
     PAYMENTS_TOLD,
     ENTRIES_TOLD,

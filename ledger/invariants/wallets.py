@@ -7,7 +7,7 @@ from typing import Final
 
 from domain.calendar import BANKING_ZONE
 from ledger.invariants.invariant import NothingIn, Pass
-from ledger.invariants.snapshot import RULES_TABLE, Rows
+from ledger.invariants.snapshot import NUMBERED, RULES_TABLE, Rows
 
 _WALLET: Final = "'wal_' || replace(account_id::text, '-', '')"
 
@@ -35,6 +35,31 @@ RULES_AS_CHANGED: Final = NothingIn(
               OR a.limit_per_transaction IS DISTINCT FROM c.limit_per_transaction
               OR a.limit_daily IS DISTINCT FROM c.limit_daily)
            OR a.status = 'closed' AND (a.balance <> 0 OR a.held <> 0)
+    """,
+)
+
+OWED: Final = NothingIn(
+    number=8,
+    name="debts",
+    sentence="A wallet owes what returned deposits had brought, less what was collected; together, what is receivable.",
+    rows=Rows.ACCOUNTS,
+    goes=Pass.WHOLE,
+    query=f"""
+        SELECT {_WALLET} AS subject, format('owes %s, its records say %s', owed, recorded) AS detail
+        FROM (
+            SELECT a.account_id, a.owed, coalesce(sum(d.amount), 0) AS recorded FROM ledger.accounts a LEFT JOIN (
+                SELECT t.destination_wallet_id AS account_id, t.amount
+                FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
+                WHERE s.step = 'return_deposit' AND s.outcome = 'posted'
+                UNION ALL
+                SELECT account_id, -amount FROM {NUMBERED} e WHERE e.place > 2 AND e.type = 'DEBIT'
+            ) d USING (account_id) WHERE a.kind = 'wallet' GROUP BY a.account_id
+        ) debt WHERE owed <> recorded
+        UNION ALL
+        SELECT currency, format('wallets owe %s, receivable is %s', sum(owed), sum(balance))
+        FROM (
+            SELECT currency, owed, CASE kind WHEN 'receivable' THEN balance ELSE 0 END AS balance FROM ledger.accounts
+        ) a GROUP BY currency HAVING sum(owed) <> sum(balance)
     """,
 )
 

@@ -22,12 +22,14 @@ CREATE TABLE ledger.accounts (
     limit_daily           bigint CHECK (limit_daily > 0),
     spent_on   date,
     spent      bigint NOT NULL DEFAULT 0 CHECK (spent >= 0),
+    owed       bigint NOT NULL DEFAULT 0 CHECK (owed >= 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT accounts_frozen CHECK ((status = 'frozen') = (debits_frozen OR credits_frozen)),
     CONSTRAINT accounts_closed CHECK (status <> 'closed' OR (balance = 0 AND held = 0)),
     CONSTRAINT accounts_floor CHECK (floor IS NULL OR balance - held >= floor),
     CONSTRAINT accounts_owner CHECK ((kind = 'wallet') = (user_id IS NOT NULL AND client_id IS NOT NULL)),
+    CONSTRAINT accounts_owed CHECK (owed = 0 OR kind = 'wallet'),
     CONSTRAINT accounts_code CHECK ((kind = 'wallet') = (code IS NULL))
 ) WITH (fillfactor = 70);
 COMMENT ON COLUMN ledger.accounts.balance IS
@@ -35,6 +37,8 @@ COMMENT ON COLUMN ledger.accounts.balance IS
 
 COMMENT ON COLUMN ledger.accounts.spent IS
     'Minor units that left the wallet, or were held to leave it, on the banking day spent_on; what came back is taken off.';
+COMMENT ON COLUMN ledger.accounts.owed IS
+    'Minor units of returned deposits that a wallet did not have when they were taken back; later money pays them first.';
 
 -- The rules of a wallet as each change left them, with who asked for it and why.
 CREATE TABLE ledger.account_changes (
@@ -343,7 +347,7 @@ GRANT INSERT ON ledger.accounts, ledger.account_changes, ledger.transactions, le
                 ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox
       TO sagapay_app;
 GRANT UPDATE (balance, held, version, status, debits_frozen, credits_frozen, limit_per_transaction, limit_daily,
-              spent_on, spent, updated_at) ON ledger.accounts TO sagapay_app;
+              spent_on, spent, owed, updated_at) ON ledger.accounts TO sagapay_app;
 GRANT UPDATE (status, failure_code, failure_detail, attention, completed_at) ON ledger.transactions TO sagapay_app;
 GRANT UPDATE (captured, status, ended_at) ON ledger.holds TO sagapay_app;
 GRANT INSERT, UPDATE ON ledger.relay_positions, ledger.consumer_positions TO sagapay_app;

@@ -19,7 +19,16 @@ SETTLED: Final = 10_000 + 5_000 - 300
 async def pay_in_every_way(client: Client) -> dict[str, StepResult]:
     """The payments, by what they are called in `tests.money.corruptions`."""
     a, b = await client.open_wallet(10_000), await client.open_wallet(5_000)
+    c, d = await client.open_wallet(), await client.open_wallet()
+    returned = await client.deposit(c, 500)
+    await client.transfer(c, d, 400)
+    returned_withdrawal = await client.withdraw(d, 90)
+    await client.take_back(returned, Step.RETURN_DEPOSIT)
+    await client.take_back(returned_withdrawal, Step.RETURN_WITHDRAWAL)
     paid = {
+        "returned deposit": returned,
+        "returned withdrawal": returned_withdrawal,
+        "collecting transfer": await client.transfer(d, c, 150),
         "transfer": await client.transfer(a, b, 1_000),
         "last transfer": await client.transfer(b, a, 10),
         "refused transfer": await client.transfer(a, b, 1_000_000),

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
+from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, ReturnNotice, StepCommand, StepResult
 from domain.contracts.wallets import ChangeKind, WalletChange
 from domain.contracts.workflows import payment_workflow_id
 from domain.ids import BUCKETS, BankAccountId, ClientId, TransactionId, UserId, WalletId, random_bucket
@@ -101,6 +101,12 @@ class Client:
         for step in steps:
             result = await self.ledger.take_step(StepCommand(transaction_id=transaction_id, step=step, failure=failure))
         return result
+
+    async def take_back(self, begun: StepResult, step: Step, notice: ReturnNotice | None = None) -> StepResult:
+        """A bank's return of a settled payment."""
+        notice = notice or ReturnNotice(reference=uuid4().hex, code="R10", detail="not authorised")
+        command = StepCommand(transaction_id=begun.transaction_id, step=step, notice=notice)
+        return await self.ledger.take_step(command)
 
     async def deposit(self, wallet: WalletId, amount: int, *, currency: str = "USD") -> StepResult:
         """A whole deposit."""

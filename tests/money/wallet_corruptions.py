@@ -31,6 +31,17 @@ WALLET_CORRUPTIONS: Final = (
         frozenset({"spent"}),
     ),
     Corruption(
+        "a debt is forgiven and nobody did it",
+        "UPDATE ledger.accounts SET owed = 0 WHERE owed > 0",
+        frozenset({"debts"}),
+    ),
+    Corruption(
+        "a debt is another wallet's",
+        """UPDATE ledger.transactions SET destination_wallet_id = source_wallet_id
+        WHERE transaction_id = {collecting transfer}""",
+        frozenset({"postings as ruled"}),
+    ),
+    Corruption(
         "changes of rules may be removed",
         "ALTER TABLE ledger.account_changes DISABLE TRIGGER immutable",
         frozenset({"triggers"}),

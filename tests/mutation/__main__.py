@@ -20,7 +20,7 @@ from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.trial import Shared, Trial, Verdict
 from tests.stack.servers import running_servers
 
-MODULES = ("ledger/posting.py", "ledger/deciding.py", "ledger/holds.py", "ledger/rules.py")
+MODULES = ("ledger/posting.py", "ledger/deciding.py", "ledger/refusals.py", "ledger/holds.py", "ledger/rules.py")
 PAGE = ROOT / "docs/reference/mutation.md"
 AT_ONCE = 2
 # Imported once, before the forks, because that takes longer than most trials; nothing of the ledger may be among them.

@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass
 from typing import Protocol
 
 from domain.contracts.holds import HoldRequest
-from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
+from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, ReturnNotice, StepCommand, StepResult
 from domain.contracts.wallets import WalletChange
 from domain.errors import IdempotencyKeyReused, SagapayError
 from domain.holds import HoldStatus
@@ -16,7 +16,7 @@ from ledger.batches import Batches
 from ledger.local import LocalLedger
 from ledger.service import Wallet
 from tests.property.ledger_model import LedgerModel
-from tests.property.payment_model import FAILING, Answer, BatchModel, HoldModel, Outcome
+from tests.property.payment_model import FAILING, RETURNING, Answer, BatchModel, HoldModel, Outcome
 from tests.property.wallet_model import NOON, Standing, day_of
 
 
@@ -43,7 +43,7 @@ async def answered(sent: Awaitable[Answer]) -> Answer:
 def standing_of(wallet: Wallet) -> Standing:
     """A wallet in the model's words."""
     rules = wallet.status, wallet.debits_frozen, wallet.credits_frozen, wallet.limits
-    return wallet.posted, wallet.held, wallet.version, *rules, wallet.spent, wallet.spent_on
+    return wallet.posted, wallet.held, wallet.version, *rules, wallet.spent, wallet.spent_on, wallet.owed
 
 
 def _outcome(result: StepResult) -> Outcome:
@@ -91,7 +91,8 @@ class TakeStep:
     async def send(self, ledger: LocalLedger) -> Answer:
         """See Ask."""
         failure = _failure(self.reason) if self.step in FAILING else None
-        command = StepCommand(transaction_id=self.transaction_id, step=self.step, failure=failure)
+        notice = ReturnNotice(reference="ret", code="R10") if self.step in RETURNING else None
+        command = StepCommand(transaction_id=self.transaction_id, step=self.step, failure=failure, notice=notice)
         return _outcome(await ledger.take_step(command))
 
     def expect(self, model: LedgerModel) -> Answer:

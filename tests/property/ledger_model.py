@@ -14,6 +14,7 @@ from tests.property.payment_model import (
     KEY_REUSED,
     POSTED,
     REFUSED,
+    RETURNING,
     Answer,
     BatchModel,
     HoldModel,
@@ -21,6 +22,12 @@ from tests.property.payment_model import (
     PaymentModel,
 )
 from tests.property.wallet_model import Standing, WalletModel, day_of, shard_of
+
+MOVES_MONEY = (
+    *(Step.SETTLE_TRANSFER, Step.SEND_TRANSFER, Step.REVERSE_TRANSFER, Step.CAPTURE_HOLD),
+    *(Step.CREDIT_DEPOSIT, Step.CAPTURE_WITHDRAWAL, *RETURNING),
+)
+"""The steps that post to wallets."""
 
 
 @dataclass
@@ -78,7 +85,7 @@ class LedgerModel:
         """A later step, or what became of it before; `reason` is what one says that ends the payment unpaid."""
         payment = self.payments[transaction_id]
         replayed = step in payment.steps
-        if not replayed and step not in payment.possible:
+        if not replayed and (step not in payment.possible or self._has_no_place(payment, step)):
             return "ledger_rejected"
         if not replayed:
             payment.steps.append(step)
@@ -104,7 +111,12 @@ class LedgerModel:
         )
         if refusal is None:
             receiver.move(payment.request.amount.minor_units)
+            receiver.pay_debt()
         return payment.received
+
+    def _has_no_place(self, payment: PaymentModel, step: Step) -> bool:
+        """Whether a payment comes back to a wallet that is closed."""
+        return step is Step.RETURN_WITHDRAWAL and self._wallet(payment.request.source_wallet_id).closed
 
     def _wallet(self, wallet: WalletId | None) -> WalletModel:
         assert wallet is not None
@@ -147,12 +159,18 @@ class LedgerModel:
             self._wallet(source).move(-amount)
         if step in (Step.SETTLE_TRANSFER, Step.CAPTURE_HOLD, Step.CREDIT_DEPOSIT):
             self._wallet(destination).move(amount)
-        if step is Step.REVERSE_TRANSFER:
+        if step in (Step.REVERSE_TRANSFER, Step.RETURN_WITHDRAWAL):
             self._wallet(source).move(amount)
+        if step is Step.RETURN_DEPOSIT:
+            self._wallet(destination).owed += amount
         if step in (Step.HOLD_WITHDRAWAL, Step.CAPTURE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL):
             self._wallet(source).held += amount if step is Step.HOLD_WITHDRAWAL else -amount
         if step in (Step.REVERSE_TRANSFER, Step.RELEASE_WITHDRAWAL):
             self._wallet(source).give_back(amount, payment.day)
+        if step in MOVES_MONEY:
+            for wallet in (source, destination):
+                if wallet in self.wallets and shard_of(wallet) == shard_of(request.transaction_id):
+                    self._wallet(wallet).pay_debt()
         self._at_the_bank(step, amount if request.kind is TransactionKind.DEPOSIT else -amount)
 
     def _at_the_bank(self, step: Step, amount: int) -> None:
@@ -161,6 +179,8 @@ class LedgerModel:
         if step in (Step.SETTLE_DEPOSIT, Step.SETTLE_WITHDRAWAL):
             self.clearing -= amount
             self.at_bank += amount
+        if step in RETURNING:
+            self.at_bank -= amount
 
     # -- holds ---------------------------------------------------------------------------------------
 
@@ -202,7 +222,7 @@ class LedgerModel:
         if wallet.closed and change.kind is not ChangeKind.CLOSE:
             return "cannot_change_wallet"
         if change.kind is ChangeKind.CLOSE:
-            if wallet.posted or wallet.held or self._is_under_way(wallet_id):
+            if wallet.posted or wallet.held or wallet.owed or self._is_under_way(wallet_id):
                 return "wallet_in_use"
             wallet.close()
         elif change.kind is ChangeKind.LIMIT:

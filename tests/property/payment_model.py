@@ -12,6 +12,7 @@ from tests.property.wallet_model import day_of
 
 POSTED, REFUSED = StepDecision.POSTED, StepDecision.REFUSED
 KEY_REUSED = "idempotency_key_reused"
+RETURNING = (Step.RETURN_DEPOSIT, Step.RETURN_WITHDRAWAL)
 FAILING = (Step.FAIL_DEPOSIT, Step.RELEASE_WITHDRAWAL, Step.REVERSE_TRANSFER)
 FOLLOWING = {
     Step.SETTLE_TRANSFER: (),
@@ -20,14 +21,20 @@ FOLLOWING = {
     Step.CAPTURE_HOLD: (),
     Step.RECORD_DEPOSIT: (Step.CREDIT_DEPOSIT, Step.FAIL_DEPOSIT),
     Step.CREDIT_DEPOSIT: (Step.SETTLE_DEPOSIT,),
-    Step.SETTLE_DEPOSIT: (),
+    Step.SETTLE_DEPOSIT: (Step.RETURN_DEPOSIT,),
     Step.FAIL_DEPOSIT: (),
     Step.HOLD_WITHDRAWAL: (Step.CAPTURE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL),
     Step.CAPTURE_WITHDRAWAL: (Step.SETTLE_WITHDRAWAL,),
-    Step.SETTLE_WITHDRAWAL: (),
+    Step.SETTLE_WITHDRAWAL: (Step.RETURN_WITHDRAWAL,),
     Step.RELEASE_WITHDRAWAL: (),
+    Step.RETURN_DEPOSIT: (),
+    Step.RETURN_WITHDRAWAL: (),
 }
 """Written out, not read from ledger/rules.py: a model that asks what it models proves nothing."""
+UNDER_WAY = (
+    *(Step.SEND_TRANSFER, Step.RECORD_DEPOSIT, Step.CREDIT_DEPOSIT),
+    *(Step.HOLD_WITHDRAWAL, Step.CAPTURE_WITHDRAWAL),
+)
 
 
 class Outcome(NamedTuple):
@@ -74,7 +81,9 @@ class PaymentModel:
         """Where it stands."""
         if self.refusal or self.steps[-1] in FAILING:
             return TransactionStatus.FAILED
-        under_way = self.steps[-1] is Step.SEND_TRANSFER or FOLLOWING[self.steps[-1]]
+        if self.steps[-1] in RETURNING:
+            return TransactionStatus.RETURNED
+        under_way = self.steps[-1] in UNDER_WAY
         return TransactionStatus.PROCESSING if under_way else TransactionStatus.SUCCEEDED
 
     @property

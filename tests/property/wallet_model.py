@@ -42,13 +42,14 @@ class WalletModel:
     limits: WalletLimits = field(default_factory=WalletLimits)
     spent: int = 0
     spent_on: int | None = None
+    owed: int = 0
 
     @property
     def standing(self) -> Standing:
         """Everything, as the ledger shows it."""
         day = None if self.spent_on is None else at_noon(self.spent_on).date()
         rules = self.status, self.debits_frozen, self.credits_frozen, self.limits
-        return self.posted, self.held, self.entries, *rules, self.spent, day
+        return self.posted, self.held, self.entries, *rules, self.spent, day, self.owed
 
     @property
     def status(self) -> AccountStatus:
@@ -59,7 +60,9 @@ class WalletModel:
 
     def bars_debits(self) -> str | None:
         """Why nothing leaves it, if nothing does."""
-        return "wallet_closed" if self.closed else "wallet_frozen" if self.debits_frozen else None
+        if self.closed or self.debits_frozen:
+            return "wallet_closed" if self.closed else "wallet_frozen"
+        return "wallet_owes" if self.owed else None
 
     def bars_credits(self) -> str | None:
         """Why nothing arrives, if nothing does."""
@@ -93,6 +96,12 @@ class WalletModel:
         """One entry."""
         self.posted += amount
         self.entries += 1
+
+    def pay_debt(self) -> None:
+        """What it can of what it owes."""
+        if paid := min(self.owed, max(0, self.posted - self.held)):
+            self.move(-paid)
+            self.owed -= paid
 
     def spend(self, amount: int, day: int) -> None:
         """Something begins to leave."""

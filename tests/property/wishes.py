@@ -54,6 +54,7 @@ LATER: Final = [
     *(Step.RECEIVE_TRANSFER, Step.COMPLETE_TRANSFER, Step.REVERSE_TRANSFER),
     *(Step.CREDIT_DEPOSIT, Step.SETTLE_DEPOSIT, Step.FAIL_DEPOSIT),
     *(Step.CAPTURE_WITHDRAWAL, Step.SETTLE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL),
+    *(Step.RETURN_DEPOSIT, Step.RETURN_WITHDRAWAL),
 ]
 SIDES: Final = ((True, True), (True, False), (False, True))
 PICK: Final = st.integers(0, 30)
