@@ -221,7 +221,6 @@ def place_hold(work: PlaceHold, wanted: Wanted, book: Book, writing: Writing) ->
     if failure is None:
         account.held += hold.remaining
         account.spend(hold.remaining, banking_date(effective_at))
-    book.change(hold)
     writing.place(hold)
     writing.save(account, at)
     return PlacedHold(hold.hold_id, work.key.fingerprint, hold)
@@ -265,9 +264,7 @@ class Recorded:
         return result
 
     def _moved(self, result: StepResult) -> None:
-        self.transaction = replace(
-            self.transaction, status=result.status, failure=result.failure or self.transaction.failure
-        )
+        self.transaction = replace(self.transaction, status=result.status)
         self.taken = {step: replace(other, status=result.status) for step, other in self.taken.items()}
         self.taken[result.step] = replace(result, replayed=True)
 

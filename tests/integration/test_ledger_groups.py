@@ -13,13 +13,13 @@ from domain.contracts.payments import PaymentRequest, StepResult
 from domain.errors import IdempotencyKeyReused, LedgerBusy, LedgerRejected
 from domain.holds import HoldStatus
 from domain.ids import WalletId
-from domain.transactions import Step, StepDecision, TransactionKind
+from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 from infra.database import Pipeline, Statement
 from ledger.invariants import verify
 from ledger.local import LocalLedger
 from tests.money.holds import capture, capture_request, place, standing
 from tests.money.records import Records
-from tests.money.requests import Client, again
+from tests.money.requests import REFUSED_BY_BANK, Client, again
 from tests.money.scratch import Database
 from tests.stack.servers import Servers
 
@@ -267,3 +267,41 @@ async def test_callers_are_served_whenever_they_come(app: Client, lone: LocalLed
     async with asyncio.timeout(60):
         await asyncio.gather(*(caller(number) for number in range(12)))
     assert sum([(await app.money(wallet))[0] for wallet in wallets]) == 40_000
+
+
+async def test_a_step_that_is_asked_for_twice_in_a_group_is_taken_once(app: Client, database: Database) -> None:
+    wallet = await app.open_wallet()
+    begun = await app.begin_deposit(wallet, 500)
+    results = await _as_one_group(app, database, [partial(app.take, begun, Step.CREDIT_DEPOSIT)] * 2)
+    taken = [result for result in results if isinstance(result, StepResult)]
+    assert sorted((result.replayed, result.decision) for result in taken) == [(False, POSTED), (True, POSTED)]
+    assert await app.money(wallet) == (500, 0)
+
+
+async def test_a_payment_that_ends_in_a_group_is_not_ended_again_by_the_next_item(
+    app: Client, database: Database
+) -> None:
+    wallet = await app.open_wallet(500)
+    begun = await app.begin_withdrawal(wallet, 500)
+    released, captured = await _as_one_group(
+        app,
+        database,
+        [
+            partial(app.take, begun, Step.RELEASE_WITHDRAWAL, failure=REFUSED_BY_BANK),
+            partial(app.take, begun, Step.CAPTURE_WITHDRAWAL),
+        ],
+    )
+    assert isinstance(released, StepResult)
+    assert released.status is TransactionStatus.FAILED
+    assert isinstance(captured, LedgerRejected)
+    assert await app.money(wallet) == (500, 0)
+
+
+async def test_a_hold_that_is_let_go_twice_in_a_group_gives_back_once(app: Client, database: Database) -> None:
+    wallet = await app.open_wallet(1_000)
+    kept, hold = await place(app, wallet, 400), await place(app, wallet, 300)
+    async with _writer_busy(app, database):
+        released = [asyncio.create_task(app.ledger.release_hold(hold.hold_id)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+    assert {found.status for found in await asyncio.gather(*released)} == {HoldStatus.RELEASED}
+    assert await app.money(wallet) == (1_000, kept.remaining)

@@ -1,5 +1,7 @@
 """Every row of the table in ledger/rules.py: what a step does to balances, holds, statuses, timelines and events."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from domain.contracts.wallets import ChangeKind
@@ -285,3 +287,15 @@ async def test_what_is_not_there_is_not_found(client: Client, ledger: LocalLedge
     with pytest.raises(NotFound):
         await change_wallet(ledger, WalletId.new(1), ChangeKind.FREEZE)
     assert client.ledger is ledger
+
+
+async def test_time_never_runs_backwards_within_an_account(
+    client: Client, records: Records, ledger: LocalLedger
+) -> None:
+    sender, receiver = await client.open_wallet(1_000), await client.open_wallet()
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    records.rows("UPDATE ledger.accounts SET updated_at = %s WHERE account_id = %s RETURNING 1", ahead, receiver.uuid)
+    await client.transfer(sender, receiver, 10)
+    for wallet in (sender, receiver):
+        (last,) = await ledger.entries(wallet, before_version=None, limit=1)
+        assert last.created_at == ahead

@@ -30,6 +30,8 @@ TESTS = (
     "tests/unit/test_rules.py",
     "tests/unit/test_holds.py",
     "tests/integration/test_ledger_steps.py",
+    "tests/integration/test_ledger_returns.py",
+    "tests/integration/test_atomic_batches.py",
     "tests/integration/test_holds.py",
     "tests/integration/test_wallet_rules.py",
     "tests/integration/test_ledger_guards.py",
