@@ -10,18 +10,27 @@ So it sends within one visibility window of its start or not at all, and "never 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from temporalio import activity
 
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
-from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruction
+from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruction, PaymentState
 from domain.contracts.activities import LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
 from domain.contracts.banks import BankCommand, BankReply, BankState
 from domain.errors import BankUnavailable, BankUnknown, LedgerRejected
 from domain.money import Money
 from ledger.directory import Directory
 from ledger.service import LedgerService
+
+_STATES: Final = {
+    PaymentState.ACCEPTED: BankState.ACCEPTED,
+    PaymentState.SETTLED: BankState.SETTLED,
+    PaymentState.REFUSED: BankState.REFUSED,
+    PaymentState.RETURNED: BankState.SETTLED,
+}
+"""What came back had settled: its own payment ends well, and the return is a story of its own."""
 
 
 class BankActivities:
@@ -111,7 +120,7 @@ def _reply(payment: BankPayment, asked: Money) -> BankReply:
     if payment.amount != asked:
         raise BankUnknown(f"The bank says {payment.amount} of {payment.reference}, we asked for {asked}.")
     return BankReply(
-        state=BankState(payment.state.value),
+        state=_STATES[payment.state],
         bank_payment_id=payment.bank_payment_id,
         refusal_code=payment.refusal_code,
         refusal_detail=payment.refusal_detail,

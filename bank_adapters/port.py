@@ -25,11 +25,12 @@ class Direction(StrEnum):
 
 
 class PaymentState(StrEnum):
-    """How far the bank is. An accepted payment settles later; settled and refused are final."""
+    """How far the bank is. An accepted payment settles later; a settled one may come back; the others are final."""
 
     ACCEPTED = "accepted"
     SETTLED = "settled"
     REFUSED = "refused"
+    RETURNED = "returned"
 
 
 class LineKind(StrEnum):
@@ -37,6 +38,7 @@ class LineKind(StrEnum):
 
     PAYMENT = "payment"
     CORRECTION = "correction"
+    RETURN = "return"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,15 @@ class PaymentInstruction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BankReturn:
+    """A settled payment has come back. `reference` is the bank's own, one for each return; `code` is the network's."""
+
+    reference: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BankPayment:
     """A payment as the bank has it. The same reference gets the same payment, for ever, a refused one too.
 
@@ -108,6 +119,7 @@ class BankPayment:
     refusal_detail: str | None = None
     retryable: bool = False
     settled_at: datetime | None = None
+    returned: BankReturn | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +133,8 @@ class NotSeen:
 class StatementLine:
     """One line of the statement of our settlement account: signed minor units, positive where we received.
 
-    `line` rises along the statement; what is booked later has a higher one.
+    `line` rises along the statement; what is booked later has a higher one. A line of kind RETURN says what came back
+    in `returned`, and whose payment it was in `reference`.
     """
 
     line: int
@@ -132,6 +145,7 @@ class StatementLine:
     balance_after: int
     currency: str
     booked_at: datetime
+    returned: BankReturn | None = None
 
 
 class BankAdapter(Protocol):

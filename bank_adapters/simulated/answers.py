@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bank_adapters.port import (
     BankPayment,
+    BankReturn,
     Direction,
     LineKind,
     LinkedAccount,
@@ -52,6 +53,18 @@ class ExchangeAnswer(_Answer):
         return LinkedAccount(**self.model_dump())
 
 
+class ReturnAnswer(_Answer):
+    """What a payment says of its return."""
+
+    return_id: str = Field(min_length=1)
+    code: str
+    detail: str
+
+    def value(self) -> BankReturn:
+        """As the port says it."""
+        return BankReturn(reference=self.return_id, code=self.code, detail=self.detail)
+
+
 class PaymentAnswer(_Answer):
     """Answer to a pull, a push or a look-up."""
 
@@ -65,6 +78,7 @@ class PaymentAnswer(_Answer):
     refusal_detail: str | None = None
     retryable: bool = False
     settled_at: datetime | None = None
+    returned: ReturnAnswer | None = None
 
     def value(self) -> BankPayment:
         """As the port says it. Raises InvalidMoney for an amount that is none."""
@@ -78,6 +92,7 @@ class PaymentAnswer(_Answer):
             refusal_detail=self.refusal_detail,
             retryable=self.retryable,
             settled_at=self.settled_at,
+            returned=self.returned.value() if self.returned else None,
         )
 
 
@@ -92,6 +107,9 @@ class LineAnswer(_Answer):
     balance_after: int = Field(strict=True)
     currency: str
     booked_at: datetime
+    return_id: str | None = None
+    return_code: str | None = None
+    return_detail: str | None = None
 
     def value(self) -> StatementLine:
         """As the port says it."""
@@ -104,6 +122,9 @@ class LineAnswer(_Answer):
             balance_after=self.balance_after,
             currency=self.currency,
             booked_at=self.booked_at,
+            returned=BankReturn(reference=self.return_id, code=self.return_code or "", detail=self.return_detail or "")
+            if self.return_id
+            else None,
         )
 
 

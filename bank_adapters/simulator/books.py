@@ -29,11 +29,12 @@ class AccountStatus(StrEnum):
 
 
 class MovementKind(StrEnum):
-    """Why money moved: an account's opening balance, a payment, or the undoing of a duplicate."""
+    """Why money moved: an opening balance, a payment, the undoing of a duplicate, or a payment that came back."""
 
     OPENING = "opening"
     PAYMENT = "payment"
     CORRECTION = "correction"
+    RETURN = "return"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +150,7 @@ def move(
     destination: str,
     amount: int,
     booked_at: int,
+    return_id: str | None = None,
 ) -> None:
     """Move `amount` between two accounts: two balances and two immutable entries.
 
@@ -160,9 +162,9 @@ def move(
             "UPDATE accounts SET balance = balance + ? WHERE account_id = ? RETURNING balance", (change, account_id)
         ).fetchone()
         session.connection.execute(
-            "INSERT INTO entries (movement_id, kind, payment_id, account_id, amount, balance_after, booked_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (movement_id, kind, payment_id, account_id, change, balance, booked_at),
+            "INSERT INTO entries (movement_id, kind, payment_id, return_id, account_id, amount, balance_after,"
+            " booked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (movement_id, kind, payment_id, return_id, account_id, change, balance, booked_at),
         )
 
 

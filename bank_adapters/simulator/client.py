@@ -19,6 +19,8 @@ from bank_adapters.simulator.models import (
     FaultRequest,
     FaultsView,
     FaultView,
+    ReturnRequest,
+    ReturnView,
     TotalsView,
 )
 
@@ -113,6 +115,11 @@ class BankAdmin:
     async def correct(self, reference: str) -> int:
         """Let the bank notice that it made a payment twice. Returns how many it undoes."""
         return (await self._call(CountView, "POST", f"/v1/payments/{reference}/correction")).count
+
+    async def give_back(self, reference: str, code: str, amount: int | None = None) -> ReturnView:
+        """Return a settled payment with a network's code; another amount than its own is the bank's mistake."""
+        body = ReturnRequest(code=code, amount=amount)
+        return await self._call(ReturnView, "POST", f"/v1/payments/{reference}/return", body)
 
     async def books(self) -> BooksView:
         """The totals of each currency, and whether they sum to zero."""

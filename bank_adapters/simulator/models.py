@@ -98,6 +98,23 @@ class PaymentRequest(_Request):
     memo: Annotated[str, Field(max_length=140)] | None = None
 
 
+class ReturnRequest(_Request):
+    """Return a settled payment. `amount` only where the bank makes a mistake."""
+
+    code: Annotated[str, Field(pattern=r"^R[0-9]{2}$", examples=["R10"])]
+    amount: Amount | None = None
+
+
+class ReturnView(_View):
+    """How a payment came back; amounts are minor units."""
+
+    return_id: Annotated[str, Field(examples=["ret_5d1f"])]
+    code: Annotated[str, Field(examples=["R10"])]
+    detail: Annotated[str, Field(examples=["Not known or not authorised"])]
+    amount: Amount
+    returned_at: Moment
+
+
 class PaymentView(_View):
     """A payment as the bank has it."""
 
@@ -112,6 +129,7 @@ class PaymentView(_View):
     retryable: bool
     received_at: Moment
     settled_at: Moment | None
+    returned: ReturnView | None = None
 
 
 class LineView(_View):
@@ -125,6 +143,9 @@ class LineView(_View):
     balance_after: Annotated[int, Field(examples=[97_500])]
     currency: Currency
     booked_at: Moment
+    return_id: Annotated[str, Field(examples=["ret_5d1f"])] | None = None
+    return_code: Annotated[str, Field(examples=["R10"])] | None = None
+    return_detail: str | None = None
 
 
 class StatementQuery(_Request):

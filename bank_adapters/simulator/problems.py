@@ -54,6 +54,12 @@ class PaymentNotSeen(BankProblem):
     code, status = "payment_not_seen", 404
 
 
+class CannotReturn(BankProblem):
+    """The payment cannot come back."""
+
+    code, status = "cannot_return", 409
+
+
 class AccountUnknown(BankProblem):
     """There is no such account."""
 

@@ -2,7 +2,7 @@
 
 import secrets
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from bank_adapters.simulator import books
@@ -19,11 +19,12 @@ class Direction(StrEnum):
 
 
 class State(StrEnum):
-    """An accepted payment has its money reserved and settles later; the other two are final."""
+    """An accepted payment has its money reserved and settles later; a settled one may come back; others are final."""
 
     ACCEPTED = "accepted"
     SETTLED = "settled"
     REFUSED = "refused"
+    RETURNED = "returned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,18 @@ class Order:
     currency: str
     memo: str | None = None
     valid_until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Return:
+    """A payment that came back. `returned_at` in microseconds since 1970, `amount` in minor units."""
+
+    return_id: str
+    payment_id: str
+    code: str
+    detail: str
+    amount: int
+    returned_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +74,7 @@ class Payment:
     duplicate_of: str | None
     corrects_at: int | None
     corrected_at: int | None
+    returned: Return | None = None
 
 
 def record(
@@ -119,7 +133,17 @@ def find(session: Session, reference: str) -> Payment | None:
     row = session.connection.execute(
         "SELECT * FROM payments WHERE reference = ? AND duplicate_of IS NULL", (reference,)
     ).fetchone()
-    return None if row is None else payment_of(row)
+    if row is None:
+        return None
+    payment = payment_of(row)
+    return replace(payment, returned=_first_return(session, payment)) if payment.state is State.RETURNED else payment
+
+
+def _first_return(session: Session, payment: Payment) -> Return:
+    row = session.connection.execute(
+        "SELECT * FROM returns WHERE payment_id = ? ORDER BY rowid LIMIT 1", (payment.payment_id,)
+    ).fetchone()
+    return Return(**dict(row))
 
 
 def payment_of(row: sqlite3.Row) -> Payment:

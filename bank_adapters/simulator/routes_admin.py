@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, status
 
-from bank_adapters.simulator import books, faults, links, settlement
+from bank_adapters.simulator import books, faults, links, returns, settlement
 from bank_adapters.simulator.books import Account, AccountKind
 from bank_adapters.simulator.database import Session
 from bank_adapters.simulator.faults import Fault
@@ -19,12 +19,14 @@ from bank_adapters.simulator.models import (
     FaultsView,
     FaultView,
     Health,
+    ReturnRequest,
+    ReturnView,
     StatusRequest,
     TotalsView,
 )
 from bank_adapters.simulator.problems import AccountUnknown, FaultUnknown
-from bank_adapters.simulator.records import counts
-from bank_adapters.simulator.routes_banking import GONE, NOT_FOUND, DeskHere
+from bank_adapters.simulator.records import Return, counts
+from bank_adapters.simulator.routes_banking import CONFLICT, GONE, NOT_FOUND, DeskHere
 
 router = APIRouter(tags=["administration"])
 
@@ -79,6 +81,17 @@ async def set_account_status(desk: DeskHere, account_id: str, body: StatusReques
 async def correct(desk: DeskHere, reference: str) -> CountView:
     """The bank notices now that it made this payment twice, and undoes the second."""
     return CountView(count=await desk.database.run(lambda session: settlement.correct(session, reference)))
+
+
+@router.post(
+    "/v1/payments/{reference}/return",
+    status_code=status.HTTP_201_CREATED,
+    response_model=ReturnView,
+    responses={**NOT_FOUND, **CONFLICT},
+)
+async def give_back(desk: DeskHere, reference: str, body: ReturnRequest) -> Return:
+    """A settled payment comes back: the customer disputes a pull, or the receiver refuses a push."""
+    return await desk.database.run(lambda session: returns.give_back(session, reference, body.code, body.amount))
 
 
 @router.get("/v1/books")

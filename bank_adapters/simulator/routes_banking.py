@@ -53,6 +53,7 @@ router = APIRouter(
         504: {"model": ProblemView, "description": "No answer in time; the request may have been processed."},
     },
 )
+CONFLICT: dict[int | str, dict[str, object]] = {409: {"model": ProblemView, "description": "Not as it stands."}}
 NOT_FOUND: dict[int | str, dict[str, object]] = {404: {"model": ProblemView, "description": "Unknown."}}
 GONE: dict[int | str, dict[str, object]] = {410: {"model": ProblemView, "description": "Expired."}}
 REPLAYED: dict[int | str, dict[str, object]] = {
@@ -162,7 +163,7 @@ async def _receive(desk: Desk, response: Response, order: Order) -> Payment:
 def _as_told(payment: Payment, taken: Taken) -> Payment:
     # Notices out of order: a settled payment is told as accepted and an accepted one as settled, as by a bank whose
     # answers come from copies that are behind, or whose notices overtake each other.
-    if FaultKind.WRONG_ORDER not in taken or payment.state is State.REFUSED:
+    if FaultKind.WRONG_ORDER not in taken or payment.state in (State.REFUSED, State.RETURNED):
         return payment
     if payment.state is State.SETTLED:
         return replace(payment, state=State.ACCEPTED, settled_at=None)

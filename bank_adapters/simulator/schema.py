@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS payments (
     amount         INTEGER NOT NULL CHECK (amount > 0),
     currency       TEXT NOT NULL,
     memo           TEXT,
-    state          TEXT NOT NULL CHECK (state IN ('accepted', 'settled', 'refused')),
+    state          TEXT NOT NULL CHECK (state IN ('accepted', 'settled', 'refused', 'returned')),
     refusal_code   TEXT,
     refusal_detail TEXT,
     retryable      INTEGER NOT NULL DEFAULT 0,
@@ -46,18 +46,29 @@ CREATE TABLE IF NOT EXISTS payments (
     corrects_at    INTEGER,
     corrected_at   INTEGER,
     CHECK ((state = 'refused') = (refusal_code IS NOT NULL)),
-    CHECK ((state = 'settled') = (settled_at IS NOT NULL)),
+    CHECK ((state IN ('settled', 'returned')) = (settled_at IS NOT NULL)),
     CHECK (state = 'refused' OR account_id IS NOT NULL)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_payment_per_reference ON payments (reference) WHERE duplicate_of IS NULL;
 CREATE INDEX IF NOT EXISTS payments_to_settle ON payments (settles_at) WHERE state = 'accepted';
 CREATE INDEX IF NOT EXISTS duplicates ON payments (duplicate_of) WHERE duplicate_of IS NOT NULL;
 
+CREATE TABLE IF NOT EXISTS returns (
+    return_id   TEXT PRIMARY KEY,
+    payment_id  TEXT NOT NULL REFERENCES payments,
+    code        TEXT NOT NULL,
+    detail      TEXT NOT NULL,
+    amount      INTEGER NOT NULL CHECK (amount > 0),
+    returned_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS returns_of_payment ON returns (payment_id);
+
 CREATE TABLE IF NOT EXISTS entries (
     entry_id      INTEGER PRIMARY KEY AUTOINCREMENT,
     movement_id   TEXT NOT NULL,
-    kind          TEXT NOT NULL CHECK (kind IN ('opening', 'payment', 'correction')),
+    kind          TEXT NOT NULL CHECK (kind IN ('opening', 'payment', 'correction', 'return')),
     payment_id    TEXT REFERENCES payments,
+    return_id     TEXT REFERENCES returns,
     account_id    TEXT NOT NULL REFERENCES accounts,
     amount        INTEGER NOT NULL CHECK (amount <> 0),
     balance_after INTEGER NOT NULL,

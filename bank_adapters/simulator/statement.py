@@ -18,6 +18,9 @@ class Line:
     balance_after: int
     currency: str
     booked_at: int
+    return_id: str | None
+    return_code: str | None
+    return_detail: str | None
 
 
 def lines(
@@ -26,8 +29,10 @@ def lines(
     """At most `limit` lines above line `since` that were booked in [booked_from, booked_until)."""
     rows = session.connection.execute(
         """
-        SELECT e.entry_id AS line, e.kind, p.reference, e.payment_id, e.amount, e.balance_after, a.currency, e.booked_at
+        SELECT e.entry_id AS line, e.kind, p.reference, e.payment_id, e.amount, e.balance_after, a.currency,
+               e.booked_at, r.return_id, r.code AS return_code, r.detail AS return_detail
           FROM entries e JOIN accounts a USING (account_id) JOIN payments p USING (payment_id)
+          LEFT JOIN returns r ON r.return_id = e.return_id
          WHERE a.kind = 'settlement' AND a.kind <> 'customer' AND a.currency = :currency AND e.entry_id > :since
            AND e.booked_at >= :booked_from AND e.booked_at < :booked_until
          ORDER BY e.entry_id LIMIT :limit

@@ -15,6 +15,7 @@ from bank_adapters.port import (
     BankAdapter,
     BankPayment,
     Direction,
+    LineKind,
     LinkedAccount,
     NotSeen,
     PaymentInstruction,
@@ -42,6 +43,10 @@ class Sandbox(Protocol):
 
     async def balance(self, account_token: str) -> int:
         """What the customer has."""
+        ...
+
+    async def give_back(self, reference: str, code: str) -> None:
+        """A settled payment comes back with a code of the network."""
         ...
 
 
@@ -210,3 +215,24 @@ class BankContract:
         assert capabilities.rails
         assert "USD" in capabilities.currencies
         assert capabilities.visibility_window_seconds > 0
+
+    @pytest.mark.parametrize("direction", Direction)
+    async def test_what_comes_back_is_told_by_look_up_and_statement(
+        self, sandbox: Sandbox, direction: Direction
+    ) -> None:
+        account = await linked(sandbox)
+        await sandbox.bank.pull(instruct(account, 500))
+        order = instruct(account, 300)
+        await (sandbox.bank.pull(order) if direction is Direction.PULL else sandbox.bank.push(order))
+        before = await sandbox.balance(account.account_token)
+        await sandbox.give_back(order.reference, "R10")
+        known = await sandbox.bank.look_up(order.reference)
+        assert isinstance(known, BankPayment)
+        assert known.state is PaymentState.RETURNED
+        assert known.returned is not None
+        assert known.returned.code == "R10"
+        paid, back = await statement_of(sandbox, order.reference)
+        assert (paid.returned, back.kind, back.returned) == (None, LineKind.RETURN, known.returned)
+        assert paid.minor_units == -back.minor_units
+        change = 300 if direction is Direction.PULL else -300
+        assert await sandbox.balance(account.account_token) == before + change

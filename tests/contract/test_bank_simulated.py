@@ -34,6 +34,10 @@ class SimulatorSandbox:
         """What the customer has."""
         return (await self._admin.account(account_token)).balance
 
+    async def give_back(self, reference: str, code: str) -> None:
+        """The network returns it."""
+        await self._admin.give_back(reference, code)
+
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BankProcess]:
