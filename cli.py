@@ -16,6 +16,10 @@ keys = typer.Typer(no_args_is_help=True, help="Clients and their API keys.")
 app.add_typer(keys, name="keys")
 wallets = typer.Typer(no_args_is_help=True, help="Wallets, and the rules that operators set for them.")
 app.add_typer(wallets, name="wallet")
+bank_accounts = typer.Typer(no_args_is_help=True, help="Linked bank accounts, and what may move over them.")
+app.add_typer(bank_accounts, name="bank-account")
+secrets = typer.Typer(no_args_is_help=True, help="Keys of the secrets at rest.")
+app.add_typer(secrets, name="secrets")
 _console = Console()
 
 
@@ -209,6 +213,46 @@ def _change_wallet(
         raise typer.BadParameter(f"wants {' or '.join(commands.SIDES)}", param_hint="--only")
     wanted = commands.asked_here(kind, reason, only=only, limits=limits)
     asyncio.run(commands.change(_joined(), _console, wallet_id, wanted))
+
+
+@bank_accounts.command("show")
+def show_bank_account(bank_account_id: str) -> None:
+    """Show a bank account and every status it has had, without its number or token."""
+    from commands.bank_accounts import show
+
+    asyncio.run(show(_joined(), _console, bank_account_id))
+
+
+@bank_accounts.command("stop-debits")
+def stop_debits(bank_account_id: str, reason: Reason) -> None:
+    """Take no more money from it until its holder links it again."""
+    from commands import bank_accounts as commands
+
+    asyncio.run(commands.stop_debits(_joined(), _console, bank_account_id, reason))
+
+
+@bank_accounts.command("require-relink")
+def require_relink(bank_account_id: str, reason: Reason) -> None:
+    """Move no money over it until its holder links it again."""
+    from commands import bank_accounts as commands
+
+    asyncio.run(commands.require_relink(_joined(), _console, bank_account_id, reason))
+
+
+@secrets.command("new-key")
+def new_key() -> None:
+    """Put a new key first in the file of keys; restart the roles, then re-encrypt."""
+    from commands.secrets import new_key as add
+
+    add(_joined(), _console)
+
+
+@secrets.command("reencrypt")
+def reencrypt() -> None:
+    """Bring every secret under the newest key, while the platform runs; older keys can go afterwards."""
+    from commands.secrets import reencrypt_all
+
+    asyncio.run(reencrypt_all(_joined(), _console))
 
 
 def main() -> None:

@@ -30,6 +30,7 @@ from domain.errors import WorkflowsUnavailable
 from infra.role import Backoff, Life, run_role
 from infra.sandbox import ContextFreeRunner
 from infra.schedules import ensure_schedules
+from infra.secrets import Cipher
 from infra.settings import Settings, settings
 from infra.telemetry import configure_logging
 from infra.temporal import connect
@@ -156,7 +157,9 @@ async def work(settings: Settings, life: Life) -> None:
         stack.push_async_callback(ledger.aclose)
         shards = Shards(settings)
         stack.push_async_callback(shards.aclose)
-        directory = Directory(shards.all[0].engine)
+        cipher = Cipher.from_settings(settings)
+        cipher.demand_keys()
+        directory = Directory(shards.all[0].engine, cipher)
         banks = {name: open_bank(name, settings) for name in bank_names()}
         for bank in banks.values():
             stack.push_async_callback(bank.aclose)

@@ -8,7 +8,7 @@ So it sends within one visibility window of its start or not at all, and "never 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,7 @@ from domain.contracts.activities import LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO
 from domain.contracts.banks import BankCommand, BankReply, BankState
 from domain.errors import BankUnavailable, BankUnknown, LedgerRejected
 from domain.money import Money
+from domain.transactions import TransactionKind
 from ledger.directory import Directory
 from ledger.service import LedgerService
 
@@ -36,6 +37,7 @@ _STATES: Final = {
 class BankActivities:
     """Calls to `banks`. The secret of a bank account comes from the directory, never from a history.
 
+    It is read under a lock right before it is used: a link that was stopped meanwhile moves no money any more.
     The ledger is asked whether the payment is still open: a workflow that an operator has reset does not know.
     """
 
@@ -49,14 +51,14 @@ class BankActivities:
         """Take the amount from the user's bank account. Retryable: bank_unavailable, bank_unknown."""
         with as_failures():
             async with heartbeats():
-                return await self._send(command, self._banks[command.bank], self._banks[command.bank].pull)
+                return await self._send(command, TransactionKind.DEPOSIT)
 
     @activity.defn(name=PUSH_TO_BANK)
     async def push_to_bank(self, command: BankCommand) -> BankReply:
         """Pay the amount to the user's bank account. Retryable: bank_unavailable, bank_unknown."""
         with as_failures():
             async with heartbeats():
-                return await self._send(command, self._banks[command.bank], self._banks[command.bank].push)
+                return await self._send(command, TransactionKind.WITHDRAWAL)
 
     @activity.defn(name=LOOK_UP_AT_BANK)
     async def look_up_at_bank(self, command: BankCommand) -> BankReply:
@@ -71,19 +73,25 @@ class BankActivities:
                 raise BankUnknown(f"{command.bank} has not seen {command.reference} yet; it may still turn up.")
             return BankReply(state=BankState.NOT_SEEN)
 
-    async def _send(
-        self, command: BankCommand, bank: BankAdapter, send: Callable[[PaymentInstruction], Awaitable[BankPayment]]
-    ) -> BankReply:
-        finished = await self._is_finished(command)
-        if command.ask_first or finished or activity.info().attempt > 1:
+    async def _send(self, command: BankCommand, kind: TransactionKind) -> BankReply:
+        bank = self._banks[command.bank]
+        send = bank.pull if kind is TransactionKind.DEPOSIT else bank.push
+        finished, asked_at = await self._is_finished(command), datetime.now(UTC)
+        may_be_sent = command.ask_first or activity.info().attempt > 1
+        if may_be_sent or finished:
             known = await bank.look_up(command.reference)
             if not isinstance(known, NotSeen):
                 return _reply(known, command.amount)
         if finished:
             return BankReply(state=BankState.NOT_SEEN)
-        account = await self._directory.bank_account(command.bank_account_id)
+        account = await self._directory.bank_account_for_payment(command.bank_account_id)
         if account is None:
             raise LedgerRejected(f"there is no bank account {command.bank_account_id}")
+        if barred := account.status.why_not(kind):
+            # An attempt that still saw the link as it was has sent within a window of the change, or never does.
+            if may_be_sent and asked_at < account.status_since + 2 * _window(bank):
+                raise BankUnavailable(f"{barred} An earlier request may still turn up; the bank is asked again.")
+            return BankReply(state=BankState.NOT_SENT, refusal_detail=barred)
         not_after = activity.info().started_time + _window(bank)
         if datetime.now(UTC) > not_after:
             raise BankUnavailable("This attempt was held up for too long to send anything; the next one does.")

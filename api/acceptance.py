@@ -15,7 +15,7 @@ from api.idempotency import ScopedKey, Shortcut
 from api.metrics import PAYMENTS, REPLAYS
 from api.views import TransactionView, view_of_request, view_of_transaction
 from domain.clock import Clock
-from domain.contracts.payments import IdempotencyRecord, PaymentRequest, PaymentResult
+from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, PaymentResult
 from domain.contracts.workflows import payment_workflow_id
 from domain.errors import IdempotencyKeyReused, LedgerUnavailable, NotRecordedYet, Unavailable
 from domain.ids import BankAccountId, HoldId, TransactionId, WalletId
@@ -43,6 +43,7 @@ class Intent:
     memo: str | None = None
     hold_id: HoldId | None = None
     releases_rest: bool = False
+    barred: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Acceptance:
             plan=self._plan,
             hold_id=intent.hold_id,
             releases_rest=intent.releases_rest,
+            barred=intent.barred,
         )
 
     async def _outcome(self, request: PaymentRequest, intent: Intent) -> PaymentResult | RecordedKey:

@@ -26,6 +26,7 @@ from domain.clock import Clock
 from domain.errors import UnknownBank
 from infra.database import make_engine
 from infra.redis import Cache, make_redis
+from infra.secrets import Cipher
 from infra.settings import Settings
 from ledger.batches import Batches
 from ledger.directory import Directory
@@ -44,6 +45,8 @@ class Backends:
     engine: AsyncEngine
     ledger: LedgerService
     directory: Directory
+    cipher: Cipher
+    shards: Shards
     cache: Cache
     temporal: TemporalLink
     banks: Mapping[str, BankAdapter]
@@ -64,7 +67,8 @@ class Backends:
         return found
 
     async def start(self) -> None:
-        """Begin to connect to Temporal."""
+        """Begin to connect to Temporal. Raises SettingsInvalid without keys for the secrets at rest."""
+        self.cipher.demand_keys()
         await self.temporal.start()
 
     async def aclose(self) -> None:
@@ -92,7 +96,8 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
     """Put everything together."""
     ledger = open_ledger(settings, clock)
     engine = make_engine(settings.shard_urls[0], settings, application_name="sagapay-api")
-    directory = Directory(engine)
+    cipher = Cipher.from_settings(settings)
+    directory = Directory(engine, cipher)
     shards = Shards(settings)
     parties, batches = Parties(directory, ledger, shards), Batches(shards)
     cache = Cache(make_redis(settings), _note_cache_error)
@@ -105,6 +110,8 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         engine=engine,
         ledger=ledger,
         directory=directory,
+        cipher=cipher,
+        shards=shards,
         cache=cache,
         temporal=temporal,
         banks={name: open_bank(name, settings) for name in bank_names()},

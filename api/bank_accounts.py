@@ -1,4 +1,4 @@
-"""POST /v1/bank-links, POST /v1/bank-accounts, GET /v1/bank-accounts/{id}."""
+"""POST /v1/bank-links, POST /v1/bank-accounts, and what becomes of a bank account: relink, unlink."""
 
 from typing import Final
 
@@ -9,12 +9,24 @@ from api.backends import Backends, Reach
 from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
 from api.json_body import JsonRoute
 from api.openapi import LOCATION, READS, REPLAYED, WRITES, problems, success
-from api.schemas import BankAccountBody, BankLinkBody
+from api.schemas import BankAccountBody, BankLinkBody, RelinkBody
 from api.security import AnyCaller, App, Caller
 from api.views import BankAccountView, BankLinkView, view_of_bank_account
-from domain.errors import BankRefusedLink, BankUnavailable, BankUnknown, IdempotencyKeyReused, NotFound, UnknownBank
+from domain.errors import (
+    BankAccountInUse,
+    BankRefusedLink,
+    BankUnavailable,
+    BankUnknown,
+    CannotLink,
+    Forbidden,
+    IdempotencyKeyReused,
+    NotFound,
+    UnknownBank,
+)
 from domain.ids import BankAccountId, UserId
-from ledger.directory import BankAccount, NewBankAccount, User
+from ledger.bank_accounts import BankAccount, NewBankAccount
+from ledger.directory import User
+from ledger.queries import has_payment_in_flight
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["bank accounts"])
 
@@ -89,10 +101,67 @@ async def create_bank_account(body: BankAccountBody, caller: App, backends: Reac
 )
 async def get_bank_account(bank_account_id: BankAccountId, caller: AnyCaller, backends: Reach) -> Response:
     """A linked account of one of this client's users."""
+    return answer(view_of_bank_account(await _own_account(backends, caller, bank_account_id)))
+
+
+@router.post(
+    "/v1/bank-accounts/{bank_account_id}/relink",
+    response_model=BankAccountView,
+    responses={
+        **success(200, "The account with its new link.", REPLAYED),
+        **problems((*_ERRORS, BankRefusedLink, CannotLink)),
+    },
+    summary="Link a bank account again",
+)
+async def relink_bank_account(
+    bank_account_id: BankAccountId, body: RelinkBody, caller: App, backends: Reach, key: KeyHeader = None
+) -> Response:
+    """Where its link died or was stopped: the user says yes at the bank once more, for the same account there."""
+    route = f"{_ACCOUNTS}/{bank_account_id}/relink"
+    record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(route, body))
+    account = await _own_account(backends, caller, bank_account_id)
+    if await backends.directory.find_request(record) is not None:
+        return answer(view_of_bank_account(account), replayed=True)
+    linked = await backends.bank(account.bank).exchange_public_token(body.public_token)
+    if linked.user_reference != account.user_id:
+        raise BankRefusedLink("This public token was made for another user.")
+    again = NewBankAccount(
+        client_id=caller.client_id,
+        user_id=account.user_id,
+        bank=account.bank,
+        account_token=linked.account_token,
+        holder_name=linked.holder_name,
+        mask=linked.mask,
+    )
+    kept = await backends.directory.relink(bank_account_id, again, f"client:{caller.client_id}", record)
+    return answer(view_of_bank_account(kept))
+
+
+@router.delete(
+    "/v1/bank-accounts/{bank_account_id}",
+    response_model=BankAccountView,
+    responses={
+        **success(200, "The account, unlinked. Repeating it changes nothing."),
+        **problems((*READS, Forbidden, BankAccountInUse)),
+    },
+    summary="Unlink a bank account",
+)
+async def unlink_bank_account(bank_account_id: BankAccountId, caller: App, backends: Reach) -> Response:
+    """Refused while money is in flight over it. The platform forgets the token; linked again, it gets a new id."""
+    await _own_account(backends, caller, bank_account_id)
+
+    async def in_flight() -> bool:
+        return await has_payment_in_flight(backends.shards, bank_account_id)
+
+    kept = await backends.directory.unlink(bank_account_id, f"client:{caller.client_id}", in_flight)
+    return answer(view_of_bank_account(kept))
+
+
+async def _own_account(backends: Backends, caller: Caller, bank_account_id: BankAccountId) -> BankAccount:
     account = await backends.directory.bank_account(bank_account_id)
     if account is None or account.client_id != caller.client_id:
         raise NotFound
-    return answer(view_of_bank_account(account))
+    return account
 
 
 async def _own_user(backends: Backends, caller: Caller, user_id: UserId) -> User:

@@ -13,7 +13,8 @@ from api.openapi import LOCATION, PAYMENTS, REPLAYED, TRANSFERS, problems, succe
 from api.schemas import BankPaymentBody, TransferBody
 from api.security import App, Caller
 from api.views import TransactionView
-from domain.errors import NotFound, SelfTransfer
+from domain.contracts.payments import Failure
+from domain.errors import DecisionCode, NotFound, SelfTransfer
 from domain.transactions import TransactionKind
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["payments"])
@@ -84,8 +85,9 @@ async def _bank_payment(
     demanded = demand_key(key, body)
     (owner,) = await backends.parties.resolve(caller.client_id, body.wallet_id)
     account = await backends.directory.bank_account(body.bank_account_id)
-    if account is None or account.user_id != owner.user_id or account.status != "active":
-        raise NotFound(f"The wallet's user has no active bank account {body.bank_account_id}.")
+    if account is None or account.user_id != owner.user_id:
+        raise NotFound(f"The wallet's user has no bank account {body.bank_account_id}.")
+    why_not = account.status.why_not(kind)
     deposit = kind is TransactionKind.DEPOSIT
     route = _DEPOSITS if deposit else _WITHDRAWALS
     intent = Intent(
@@ -97,6 +99,7 @@ async def _bank_payment(
         destination=owner.wallet_id if deposit else None,
         bank_account_id=account.bank_account_id,
         bank=account.bank,
+        barred=Failure(code=DecisionCode.BANK_ACCOUNT_INACTIVE, detail=why_not) if why_not else None,
     )
     return await _accept(backends, intent)
 

@@ -239,6 +239,14 @@ class BankAccountBody(Body):
     bank: Bank | None = None
 
 
+class RelinkBody(Body):
+    """Link a bank account again, under the same id, with a new public token of the same account."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"public_token": "public-4c1e…"}})
+
+    public_token: Annotated[str, Field(min_length=1, max_length=512, pattern="^[!-~]+$", repr=False)]
+
+
 class HoldBody(Body):
     """Hold money of a wallet for payments that come later. Without a time it expires after seven days."""
 

@@ -6,12 +6,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.bank_accounts import BankAccountStatus
 from domain.contracts.payments import Attention, Failure, PaymentRequest, PaymentResult
 from domain.ids import BankAccountId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import MAX_MINOR_UNITS
 from domain.transactions import TransactionKind, TransactionStatus
 from events.history import HistoryItem
-from ledger.directory import BankAccount, User
+from ledger.bank_accounts import BankAccount
+from ledger.directory import User
 from ledger.service import AccountStatus, Entry, TimelineItem, Transaction, Wallet
 
 MinorUnits = Annotated[int, Field(description="Minor units (cents for USD).")]
@@ -187,7 +189,8 @@ class BankAccountView(View):
     bank: str
     holder_name: str
     mask: str
-    status: str
+    status: BankAccountStatus
+    status_since: datetime
     created_at: datetime
 
 
@@ -335,5 +338,6 @@ def view_of_bank_account(found: BankAccount) -> BankAccountView:
         holder_name=found.holder_name,
         mask=found.mask,
         status=found.status,
+        status_since=found.status_since,
         created_at=found.created_at,
     )

@@ -8,14 +8,13 @@ from rich.table import Table
 
 from domain.errors import NotFound
 from domain.ids import ClientId
-from infra.database import make_engine
 from infra.settings import Settings
 from ledger.directory import Directory, Scope
 
 
 @asynccontextmanager
 async def _directory(settings: Settings) -> AsyncIterator[Directory]:
-    directory = Directory(make_engine(settings.shard_urls[0], settings))
+    directory = Directory.from_settings(settings)
     try:
         yield directory
     finally:

@@ -1,4 +1,4 @@
-"""Make the servers ready for the roles: schema, partitions, search attributes, and a client to develop with."""
+"""Make the servers ready for the roles: schema, partitions, search attributes, a client and keys to develop with."""
 
 import asyncio
 from pathlib import Path
@@ -11,6 +11,7 @@ from temporalio.client import Client
 import migrations
 from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
+from infra.secrets import Cipher, add_key, keys_file
 from infra.settings import Settings
 from infra.temporal import connect
 from ledger.directory import Directory, Scope
@@ -35,10 +36,17 @@ async def prepare(settings: Settings) -> None:
     ledger = LocalLedger(settings)
     try:
         await ledger.ensure_partitions()
-        await _development_client(Directory(ledger.shards.all[0].engine), settings.state_dir / DEVELOPMENT_FILE)
+        await asyncio.to_thread(_development_keys, settings)
+        directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(settings))
+        await _development_client(directory, settings.state_dir / DEVELOPMENT_FILE)
     finally:
         await ledger.aclose()
     await _register_search_attributes(await connect(settings), settings.temporal_namespace)
+
+
+def _development_keys(settings: Settings) -> None:
+    if settings.encryption_keys_file is None and not keys_file(settings).exists():
+        add_key(keys_file(settings))
 
 
 async def _development_client(directory: Directory, file: Path) -> None:

@@ -156,6 +156,18 @@ class WalletInUse(SagapayError):
     code, status = "wallet_in_use", 409
 
 
+class BankAccountInUse(SagapayError):
+    """Money is in flight over this bank account; it can be unlinked when its payments have ended."""
+
+    code, status = "bank_account_in_use", 409
+
+
+class CannotLink(SagapayError):
+    """The bank account's link is in no state in which this can be done."""
+
+    code, status = "cannot_link", 409
+
+
 class BodyTooLarge(SagapayError):
     """The request body is larger than this call takes: 64 KiB, for a batch 4 MiB."""
 
@@ -258,6 +270,7 @@ class DecisionCode(StrEnum):
     CURRENCY_MISMATCH = "currency_mismatch"
     HOLD_ENDED = "hold_ended"
     HOLD_EXCEEDED = "hold_exceeded"
+    BANK_ACCOUNT_INACTIVE = "bank_account_inactive"
     BANK_REFUSED = "bank_refused"
     BATCH_REFUSED = "batch_refused"
     CANCELLED = "cancelled"
@@ -278,6 +291,7 @@ _MEANINGS = {
     DecisionCode.CURRENCY_MISMATCH: "A wallet of the payment is kept in another currency.",
     DecisionCode.HOLD_ENDED: "The hold had been captured, released, or had expired.",
     DecisionCode.HOLD_EXCEEDED: "The amount was more than what remained of the hold.",
+    DecisionCode.BANK_ACCOUNT_INACTIVE: "The bank account's link did not allow a payment in this direction.",
     DecisionCode.BANK_REFUSED: "The bank refused the payment; the detail carries the bank's own code and words.",
     DecisionCode.BATCH_REFUSED: "Another transfer of the same atomic batch was decided against, so none was made.",
     DecisionCode.CANCELLED: "The payment was cancelled before its money had moved.",

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         default=Path(".sagapay"), description="Data, logs and the discovery files of the embedded stack."
     )
 
+    encryption_keys_file: Path | None = Field(
+        default=None,
+        description="Keys of secrets at rest, the newest first. Unset: `encryption_keys` below the state directory.",
+    )
+
     # -- roles -----------------------------------------------------------------------------------
     api_host: str = Field(default="127.0.0.1", description="The address the API listens on.")
     api_port: Port = Field(default=8000, description="The port the API listens on.")

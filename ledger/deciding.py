@@ -150,8 +150,10 @@ def begin(work: Begin, transaction: Transaction, wanted: Wanted, book: Book, wri
     accounts = book.accounts(wanted)
     record = _first_record(work, transaction, book.moment(accounts.values()), writing)
     if transaction.hold_id is None:
-        failure = barred(transaction.amount, accounts) or lacking(
-            transaction.amount, accounts, transaction.effective_at
+        failure = (
+            work.request.barred
+            or barred(transaction.amount, accounts)
+            or lacking(transaction.amount, accounts, transaction.effective_at)
         )
     else:
         failure = _draw(work, transaction.hold_id, accounts, book, record)

@@ -14,13 +14,15 @@ from typing import Final, Self
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.contracts.payments import IdempotencyRecord
-from domain.errors import HandleTaken, IdempotencyKeyReused
-from domain.ids import BankAccountId, ClientId, UserId, WalletId, new_uuid, random_bucket
+from domain.errors import HandleTaken
+from domain.ids import ClientId, UserId, WalletId, random_bucket
 from infra.database import make_engine, reading, transaction
+from infra.secrets import Cipher
 from infra.settings import Settings
+from ledger.bank_accounts import BankAccounts
+from ledger.request_keys import claim, find_claim
 
 KEY_PREFIX: Final = "sk_"
 KEY_ID_LENGTH: Final = 16
@@ -87,33 +89,6 @@ class NewUser:
     handle: str | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BankAccount:
-    """A user's linked account. `account_token` is the secret by which the bank knows it: for bank calls alone."""
-
-    bank_account_id: BankAccountId
-    client_id: ClientId
-    user_id: UserId
-    bank: str
-    account_token: str = field(repr=False)
-    holder_name: str = field(repr=False)
-    mask: str
-    status: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewBankAccount:
-    """What the bank said of an account when it was linked."""
-
-    client_id: ClientId
-    user_id: UserId
-    bank: str
-    account_token: str = field(repr=False)
-    holder_name: str = field(repr=False)
-    mask: str
-
-
 def hash_key(plaintext: str) -> bytes:
     """What is stored of an API key. Keys are 256 random bits, so one round of SHA-256 is enough."""
     return sha256(plaintext.encode()).digest()
@@ -133,11 +108,6 @@ _REVOKE = text("""
     UPDATE directory.api_keys SET revoked_at = now()
     WHERE left(encode(key_hash, 'hex'), :length) = :key_id AND revoked_at IS NULL
 """)
-_CLAIM = text("""
-    INSERT INTO directory.request_keys (key_digest, fingerprint, resource_id)
-    VALUES (:key_digest, :fingerprint, :resource_id) ON CONFLICT (key_digest) DO NOTHING RETURNING resource_id
-""")
-_CLAIMED = text("SELECT fingerprint, resource_id FROM directory.request_keys WHERE key_digest = :key_digest")
 _ADD_USER = text("""
     INSERT INTO directory.users (user_id, client_id, wallet_id, currency, name, email, handle)
     VALUES (:user_id, :client_id, :wallet_id, :currency, :name, :email, :handle)
@@ -151,36 +121,16 @@ _PARTIES = text("""
     SELECT wallet_id, user_id, client_id, currency FROM directory.users
     WHERE wallet_id = ANY(:wallets) OR user_id = ANY(:users)
 """)
-_ADD_LINK = text("""
-    INSERT INTO directory.bank_links (link_id, client_id, user_id, bank, link_token)
-    VALUES (:link_id, :client_id, :user_id, :bank, :link_token)
-""")
-_LINK_TOKEN = text("SELECT link_token FROM directory.bank_links WHERE link_id = :id")
-_BANK_ACCOUNT_COLUMNS = (
-    "bank_account_id, client_id, user_id, bank, account_token, holder_name, mask, status, created_at"
-)
-_ADD_BANK_ACCOUNT = text("""
-    INSERT INTO directory.bank_accounts (bank_account_id, client_id, user_id, bank, account_token, holder_name, mask)
-    VALUES (:bank_account_id, :client_id, :user_id, :bank, :account_token, :holder_name, :mask)
-    ON CONFLICT (bank, account_token, user_id) DO NOTHING
-""")
-_BANK_ACCOUNT = text(f"SELECT {_BANK_ACCOUNT_COLUMNS} FROM directory.bank_accounts WHERE bank_account_id = :id")  # noqa: S608
-_SAME_BANK_ACCOUNT = text(f"""
-    SELECT {_BANK_ACCOUNT_COLUMNS} FROM directory.bank_accounts
-    WHERE bank = :bank AND account_token = :account_token AND user_id = :user_id
-""")  # noqa: S608
 
 
-class Directory:
-    """Who there is. `engine` is the first shard's database."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+class Directory(BankAccounts):
+    """Who there is, and their bank accounts. `engine` is the first shard's database."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """A directory with connections of its own; the caller closes it."""
-        return cls(make_engine(settings.shard_urls[0], settings, application_name="sagapay-directory"))
+        engine = make_engine(settings.shard_urls[0], settings, application_name="sagapay-directory")
+        return cls(engine, Cipher.from_settings(settings))
 
     async def aclose(self) -> None:
         """Let go of all connections."""
@@ -231,7 +181,7 @@ class Directory:
     async def find_request(self, key: IdempotencyRecord) -> UUID | None:
         """The resource that a key made, if it was used. Raises IdempotencyKeyReused."""
         async with reading(self._engine) as connection:
-            return await _find_claim(connection, key)
+            return await find_claim(connection, key)
 
     # -- users -----------------------------------------------------------------------------------
 
@@ -252,7 +202,7 @@ class Directory:
             "handle": new.handle,
         }
         async with transaction(self._engine) as connection:
-            recorded = await _claim(connection, key, user_id.uuid)
+            recorded = await claim(connection, key, user_id.uuid)
             if recorded is not None:
                 return _user_of((await connection.execute(_USER, {"id": recorded})).one()), True
             added = (await connection.execute(_ADD_USER, parameters)).first()
@@ -281,82 +231,6 @@ class Directory:
                 for row in rows
             ]
 
-    # -- banks -----------------------------------------------------------------------------------
-
-    async def record_bank_link(
-        self, client_id: ClientId, user_id: UserId, bank: str, link_token: str, key: IdempotencyRecord
-    ) -> str:
-        """Keep a link token under its key; answers the token recorded first. Raises IdempotencyKeyReused."""
-        link_id = new_uuid(user_id.bucket)
-        parameters = {
-            "link_id": link_id,
-            "client_id": client_id.uuid,
-            "user_id": user_id.uuid,
-            "bank": bank,
-            "link_token": link_token,
-        }
-        async with transaction(self._engine) as connection:
-            recorded = await _claim(connection, key, link_id)
-            if recorded is not None:
-                return await _link_token(connection, recorded)
-            await connection.execute(_ADD_LINK, parameters)
-        return link_token
-
-    async def link_token(self, link_id: UUID) -> str:
-        """The token of a recorded link."""
-        async with reading(self._engine) as connection:
-            return await _link_token(connection, link_id)
-
-    async def add_bank_account(self, new: NewBankAccount, key: IdempotencyRecord) -> BankAccount:
-        """Keep a linked account under its key. Linked before: the same account. Raises IdempotencyKeyReused."""
-        parameters = {
-            "bank_account_id": BankAccountId.new(new.user_id.bucket).uuid,
-            "client_id": new.client_id.uuid,
-            "user_id": new.user_id.uuid,
-            "bank": new.bank,
-            "account_token": new.account_token,
-            "holder_name": new.holder_name,
-            "mask": new.mask,
-        }
-        async with transaction(self._engine) as connection:
-            await connection.execute(_ADD_BANK_ACCOUNT, parameters)
-            kept = _bank_account_of((await connection.execute(_SAME_BANK_ACCOUNT, parameters)).one())
-            recorded = await _claim(connection, key, kept.bank_account_id.uuid)
-            if recorded is None or recorded == kept.bank_account_id.uuid:
-                return kept
-            return _bank_account_of((await connection.execute(_BANK_ACCOUNT, {"id": recorded})).one())
-
-    async def bank_account(self, bank_account_id: BankAccountId) -> BankAccount | None:
-        """One bank account with the secret by which its bank knows it."""
-        async with reading(self._engine) as connection:
-            row = (await connection.execute(_BANK_ACCOUNT, {"id": bank_account_id.uuid})).first()
-        return _bank_account_of(row) if row else None
-
-
-async def _claim(connection: AsyncConnection, key: IdempotencyRecord, resource_id: UUID) -> UUID | None:
-    # The unique index waits for whoever uses the same key right now, so one of two racers sees the other's resource.
-    parameters = {
-        "key_digest": bytes.fromhex(key.key_digest),
-        "fingerprint": bytes.fromhex(key.fingerprint),
-        "resource_id": resource_id,
-    }
-    if (await connection.execute(_CLAIM, parameters)).first() is not None:
-        return None
-    return await _find_claim(connection, key)
-
-
-async def _find_claim(connection: AsyncConnection, key: IdempotencyRecord) -> UUID | None:
-    row = (await connection.execute(_CLAIMED, {"key_digest": bytes.fromhex(key.key_digest)})).first()
-    if row is None:
-        return None
-    if row.fingerprint != bytes.fromhex(key.fingerprint):
-        raise IdempotencyKeyReused
-    return UUID(int=row.resource_id.int)
-
-
-async def _link_token(connection: AsyncConnection, link_id: UUID) -> str:
-    return str((await connection.execute(_LINK_TOKEN, {"id": link_id})).scalar_one())
-
 
 def _key_of(row: Row[tuple[object, ...]]) -> ApiKey:
     return ApiKey(
@@ -377,19 +251,5 @@ def _user_of(row: Row[tuple[object, ...]]) -> User:
         name=row.name,
         email=row.email,
         handle=row.handle,
-        created_at=row.created_at,
-    )
-
-
-def _bank_account_of(row: Row[tuple[object, ...]]) -> BankAccount:
-    return BankAccount(
-        bank_account_id=BankAccountId.of(row.bank_account_id),
-        client_id=ClientId.of(row.client_id),
-        user_id=UserId.of(row.user_id),
-        bank=row.bank,
-        account_token=row.account_token,
-        holder_name=row.holder_name,
-        mask=row.mask,
-        status=row.status,
         created_at=row.created_at,
     )

@@ -22,6 +22,10 @@ from ledger.shards import Shards
 from ledger.statements import FIND_KEY, HOLD_COLUMNS, TRANSACTION_COLUMNS
 
 _TRANSACTION = text(f"SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions WHERE transaction_id = :id")  # noqa: S608
+_IN_FLIGHT = text("""
+    SELECT EXISTS (SELECT FROM ledger.transactions
+                   WHERE bank_account_id = :id AND status IN ('pending', 'processing')) AS in_flight
+""")
 _OPEN = text(f"""
     SELECT {TRANSACTION_COLUMNS} FROM ledger.transactions
     WHERE status IN ('pending', 'processing') AND transaction_id > :after
@@ -283,3 +287,12 @@ async def find_unopened(shards: Shards, wallet_ids: Sequence[WalletId]) -> Seque
             opened = {WalletId.of(row.account_id) for row in rows}
         missing += [item for item in wanted if item not in opened]
     return missing
+
+
+async def has_payment_in_flight(shards: Shards, bank_account_id: BankAccountId) -> bool:
+    """Whether a recorded payment over this bank account is not final. Raises LedgerUnavailable.
+
+    A bank account is of its user's bucket, so all its payments are on one shard.
+    """
+    async with reading(shards.of(bank_account_id).engine) as connection:
+        return bool((await connection.execute(_IN_FLIGHT, {"id": bank_account_id.uuid})).scalar_one())

@@ -140,6 +140,9 @@ def why_unpaid(answer: BankReply) -> Failure | None:
     if answer.state is BankState.REFUSED:
         detail = answer.refusal_detail or "The bank refused the payment."
         return Failure(code=DecisionCode.BANK_REFUSED, detail=f"{detail} ({answer.refusal_code})")
+    if answer.state is BankState.NOT_SENT:
+        detail = answer.refusal_detail or DecisionCode.BANK_ACCOUNT_INACTIVE.meaning
+        return Failure(code=DecisionCode.BANK_ACCOUNT_INACTIVE, detail=detail)
     if answer.state is BankState.NOT_SEEN:
         return Failure(code=DecisionCode.CANCELLED, detail="Cancelled before the bank got it.")
     return None

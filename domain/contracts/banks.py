@@ -15,6 +15,7 @@ class BankState(StrEnum):
     SETTLED = "settled"
     REFUSED = "refused"
     NOT_SEEN = "not_seen"
+    NOT_SENT = "not_sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,8 @@ class BankCommand:
 class BankReply:
     """A certain answer. An uncertain one is never a value: the activity raises, is retried, and asks by reference.
 
-    NOT_SEEN is certain too: the bank's visibility window has passed and it never got the reference.
+    NOT_SEEN is certain too: the bank's visibility window has passed and it never got the reference. So is NOT_SENT:
+    the bank account's link does not allow it any more, as `refusal_detail` says, and nothing was ever sent.
     """
 
     state: BankState

@@ -58,10 +58,19 @@ class CarriedOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a payment failed: a `DecisionCode` value and a sentence for people."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentRequest:
     """A payment as the API accepted it, or as the sweeper read it back (then `idempotency` is None).
 
     `transaction_id` is a proposal: if the key was used before, the ledger answers with the id recorded then.
+    With `barred` it is recorded as decided against: whoever accepted it knows why it may not be.
     A transfer with `hold_id` captures that hold; with `releases_rest`, what then remains of it goes back.
     """
 
@@ -81,19 +90,12 @@ class PaymentRequest:
     carried_over: CarriedOver | None = None
     hold_id: HoldId | None = None
     releases_rest: bool = False
+    barred: Failure | None = None
 
     @property
     def transfer_step(self) -> Step:
         """The one step of a transfer."""
         return Step.SETTLE_TRANSFER if self.hold_id is None else Step.CAPTURE_HOLD
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why a payment failed: a `DecisionCode` value and a sentence for people."""
-
-    code: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

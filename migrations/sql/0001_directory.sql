@@ -30,6 +30,7 @@ CREATE TABLE directory.users (
     UNIQUE (client_id, handle)
 );
 
+-- Encrypted by the application (infra/secrets.py): link_token here; account_token and the amounts below.
 CREATE TABLE directory.bank_links (
     link_id    uuid PRIMARY KEY,
     client_id  uuid NOT NULL REFERENCES directory.clients,
@@ -39,18 +40,51 @@ CREATE TABLE directory.bank_links (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- Tokens are long and random, so a plain SHA-256 finds one again and says nothing of it.
 CREATE TABLE directory.bank_accounts (
     bank_account_id uuid PRIMARY KEY,
     client_id       uuid NOT NULL REFERENCES directory.clients,
     user_id         uuid NOT NULL REFERENCES directory.users,
     bank            text NOT NULL,
-    account_token   text NOT NULL,
+    account_token   text,
+    token_digest    bytea CHECK (length(token_digest) = 32),
     holder_name     text NOT NULL,
-    mask            text NOT NULL,
-    status          text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'unlinked')),
+    mask            text NOT NULL CHECK (length(mask) <= 4),
+    status          text NOT NULL DEFAULT 'active'
+        CHECK (status IN ('pending_verification', 'active', 'debits_stopped', 'relink_required',
+                          'verification_failed', 'unlinked')),
+    status_since    timestamptz NOT NULL DEFAULT now(),
     created_at      timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (bank, account_token, user_id)
+    UNIQUE (bank, token_digest, user_id),
+    CHECK ((account_token IS NULL) = (token_digest IS NULL)),
+    CHECK ((account_token IS NULL) = (status = 'unlinked'))
 );
+
+-- Every status that a link has had, with who brought it about and why.
+CREATE TABLE directory.bank_account_changes (
+    bank_account_id uuid NOT NULL REFERENCES directory.bank_accounts,
+    number          integer NOT NULL CHECK (number > 0),
+    status          text NOT NULL,
+    changed_by      text NOT NULL,
+    reason          text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (bank_account_id, number)
+);
+
+CREATE FUNCTION directory.guard_bank_account() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.status <> OLD.status AND NOT (OLD.status, NEW.status) IN (
+        ('pending_verification', 'active'), ('pending_verification', 'verification_failed'),
+        ('pending_verification', 'unlinked'), ('active', 'debits_stopped'), ('active', 'relink_required'),
+        ('active', 'unlinked'), ('debits_stopped', 'active'), ('debits_stopped', 'relink_required'),
+        ('debits_stopped', 'unlinked'), ('relink_required', 'active'), ('relink_required', 'unlinked'),
+        ('verification_failed', 'unlinked')) THEN
+        RAISE EXCEPTION 'a bank account cannot go from % to %', OLD.status, NEW.status USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER bank_accounts_moves BEFORE UPDATE ON directory.bank_accounts
+    FOR EACH ROW EXECUTE FUNCTION directory.guard_bank_account();
 
 -- Idempotency of POSTs that have no source wallet and write here: one key, one resource, for ever.
 CREATE TABLE directory.request_keys (
@@ -63,4 +97,6 @@ CREATE TABLE directory.request_keys (
 GRANT USAGE ON SCHEMA directory TO sagapay_app;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA directory TO sagapay_app;
 GRANT UPDATE (revoked_at) ON directory.api_keys TO sagapay_app;
-GRANT UPDATE (status) ON directory.bank_accounts TO sagapay_app;
+GRANT UPDATE (link_token) ON directory.bank_links TO sagapay_app;
+GRANT UPDATE (status, status_since, account_token, token_digest, holder_name, mask)
+    ON directory.bank_accounts TO sagapay_app;

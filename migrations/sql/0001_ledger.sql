@@ -86,6 +86,8 @@ CREATE TABLE ledger.transactions (
     CHECK (hold_id IS NULL OR kind = 'transfer')
 ) PARTITION BY RANGE (transaction_id);
 CREATE INDEX transactions_open ON ledger.transactions (transaction_id) WHERE status IN ('pending', 'processing');
+CREATE INDEX transactions_in_flight ON ledger.transactions (bank_account_id)
+    WHERE bank_account_id IS NOT NULL AND status IN ('pending', 'processing');
 CREATE INDEX transactions_captures ON ledger.transactions (hold_id) WHERE hold_id IS NOT NULL;
 COMMENT ON COLUMN ledger.transactions.hold_id IS 'The client''s hold that a transfer captures.';
 

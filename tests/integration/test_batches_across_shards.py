@@ -26,6 +26,7 @@ from domain.ids import UserId, WalletId, random_bucket
 from domain.transactions import Step
 from infra.local.probes import free_ports
 from infra.redis import Cache, make_redis
+from infra.secrets import Cipher
 from infra.settings import Settings
 from infra.temporal import connect
 from ledger.batch_records import Batch
@@ -135,7 +136,7 @@ async def test_while_the_other_shard_is_down_its_transfers_are_on_their_way(
 @pytest.fixture
 async def acceptance(both: LocalLedger, two_shards: Settings) -> AsyncIterator[BatchAcceptance]:
     """How the API takes batches, where Temporal does not answer."""
-    parties = Parties(Directory(both.shards.all[0].engine), both, both.shards)
+    parties = Parties(Directory(both.shards.all[0].engine, Cipher.from_settings(two_shards)), both, both.shards)
     redis = make_redis(two_shards)
     shortcut = Shortcut(Cache(redis, lambda operation, error: None))
     link = TemporalLink(two_shards, both, None)
@@ -144,9 +145,9 @@ async def acceptance(both: LocalLedger, two_shards: Settings) -> AsyncIterator[B
 
 
 async def test_an_atomic_batch_names_the_receivers_on_another_shard(
-    both: LocalLedger, acceptance: BatchAcceptance
+    both: LocalLedger, acceptance: BatchAcceptance, two_shards: Settings
 ) -> None:
-    directory = Directory(both.shards.all[0].engine)
+    directory = Directory(both.shards.all[0].engine, Cipher.from_settings(two_shards))
     client_id = await directory.create_client("across")
     homes: dict[int, list[WalletId]] = {0: [], 1: []}
     while min(map(len, homes.values())) < 2:

@@ -8,7 +8,8 @@ import pytest
 from domain.contracts.payments import IdempotencyRecord
 from domain.errors import HandleTaken, IdempotencyKeyReused
 from domain.ids import BankAccountId, ClientId, UserId, WalletId
-from ledger.directory import KEY_PREFIX, Directory, NewBankAccount, NewUser, Scope, User, hash_key
+from ledger.bank_accounts import NewBankAccount
+from ledger.directory import KEY_PREFIX, Directory, NewUser, Scope, User, hash_key
 from tests.money.scratch import Database
 from tests.rest.stage import new_key
 from tests.stack.servers import Servers

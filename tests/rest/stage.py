@@ -15,6 +15,7 @@ from api.app import create_app
 from api.backends import Backends
 from bank_adapters.registry import bank_names, open_bank
 from domain.ids import ClientId
+from infra.secrets import Cipher
 from infra.settings import Settings
 from infra.temporal import connect
 from ledger.batches import Batches
@@ -159,7 +160,7 @@ async def staged(settings: Settings, bank: BankProcess) -> AsyncIterator[Stage]:
         banks = {name: open_bank(name, settings) for name in bank_names()}
         for adapter in banks.values():
             stack.push_async_callback(adapter.aclose)
-        directory = Directory(ledger.shards.all[0].engine)
+        directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(settings))
         for part in build_workers(temporal, ledger, directory, Batches(ledger.shards), banks, settings=settings):
             await stack.enter_async_context(part)
         await stack.enter_async_context(api.router.lifespan_context(api))

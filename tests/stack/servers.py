@@ -10,6 +10,7 @@ from infra.local.probes import free_ports
 from infra.local.servers import embedded
 from infra.local.settings import LocalSettings
 from infra.local.stack import Stack, Unit
+from infra.secrets import KEYS_FILE, add_key
 from infra.settings import Settings, load_settings
 
 GRACE_SECONDS = 5.0
@@ -47,6 +48,8 @@ def running_servers(home: Path, *, shards: int = 1, **overrides: object) -> Iter
     plan = embedded(Settings.model_construct(_fields_set={"state_dir"}, state_dir=home), local)
     ours = {**plan.environment, "SAGAPAY_API_PORT": str(api), "SAGAPAY_BANK_PORT": str(bank)}
     ours["SAGAPAY_BANK_URL"] = f"http://127.0.0.1:{bank}"
+    add_key(home / KEYS_FILE)
+    ours["SAGAPAY_ENCRYPTION_KEYS_FILE"] = str(home / KEYS_FILE)
     values = {name.removeprefix("SAGAPAY_").lower(): value for name, value in ours.items()}
     stack = Stack()
     try:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from infra.telemetry import REDACTED, accept_request_id, redact, redact_text
-from ledger.directory import BankAccount, User
+from ledger.bank_accounts import BankAccount
+from ledger.directory import User
 
 SECRET = "sk_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6"
 

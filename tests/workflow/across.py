@@ -16,6 +16,7 @@ from domain.contracts.wallets import ChangeKind
 from domain.errors import DecisionCode, LedgerUnavailable
 from domain.ids import UserId, WalletId, random_bucket
 from domain.transactions import Step, TransactionKind, TransactionStatus
+from infra.secrets import Cipher
 from infra.settings import Settings
 from infra.temporal import connect
 from ledger.batches import Batches
@@ -186,7 +187,7 @@ async def open_across(settings: Settings, *, working: bool = True) -> AsyncItera
             yield across
             return
         unsteady: Any = UnsteadyLedger(ledger, across.at)
-        directory = Directory(ledger.shards.all[0].engine)
+        directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(settings))
         batches = Batches(ledger.shards)
         for worker in build_workers(across.temporal, unsteady, directory, batches, {}, settings=settings):
             await stack.enter_async_context(worker)

@@ -18,10 +18,12 @@ from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.contracts.payments import IdempotencyRecord, PaymentRequest, PaymentResult, RetryPlan
 from domain.ids import BankAccountId, TransactionId, WalletId
 from domain.transactions import TransactionKind, TransactionStatus
+from infra.secrets import Cipher
 from infra.settings import Settings
 from infra.temporal import connect
+from ledger.bank_accounts import NewBankAccount
 from ledger.batches import Batches
-from ledger.directory import Directory, NewBankAccount, NewUser
+from ledger.directory import Directory, NewUser
 from ledger.invariants import BankBalance, Finding, verify
 from ledger.local import LocalLedger
 from ledger.service import Transaction
@@ -271,7 +273,7 @@ async def open_scene(settings: Settings, process: BankProcess) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         ledger = LocalLedger(settings)
         stack.push_async_callback(ledger.aclose)
-        directory = Directory(ledger.shards.all[0].engine)
+        directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(settings))
         bank = open_bank(SimulatedBank.NAME, settings)
         stack.push_async_callback(bank.aclose)
         admin = await stack.enter_async_context(process.admin())
