@@ -20,6 +20,7 @@ from activities.bank import BankActivities
 from activities.batches import BatchActivities
 from activities.expiry import ExpiryActivities
 from activities.ledger import LedgerActivities
+from activities.returns import ReturnActivities
 from activities.sweep import SweepActivities
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
@@ -41,6 +42,7 @@ from ledger.service import LedgerService
 from ledger.shards import Shards
 from workflows.deposit import DepositWorkflow
 from workflows.expiry import ExpireHoldsWorkflow
+from workflows.returns import ReturnWorkflow, WatchReturnsWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.transfer_batch import TransferBatchWorkflow
@@ -53,9 +55,9 @@ WORKFLOW_RUNNER: Final = ContextFreeRunner(
 )
 WORKFLOWS: Final[Mapping[str, Sequence[type]]] = {
     TRANSFER_QUEUE: (TransferWorkflow,),
-    PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow),
+    PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow, ReturnWorkflow),
     BATCH_QUEUE: (TransferBatchWorkflow,),
-    OPERATIONS_QUEUE: (SweepWorkflow, ExpireHoldsWorkflow),
+    OPERATIONS_QUEUE: (SweepWorkflow, ExpireHoldsWorkflow, WatchReturnsWorkflow),
 }
 """What runs on which queue. Recorded histories are replayed against all of them, in the runner above."""
 
@@ -97,11 +99,16 @@ def build_workers(
 ) -> list[Worker]:
     """A worker for each queue. A bank's calls have their own, so that a dead bank takes no place from the others."""
     ledger_activities = LedgerActivities(ledger)
+    return_activities = ReturnActivities(banks, directory, ledger)
     payments = Worker(
         client,
         task_queue=PAYMENT_QUEUE,
         workflows=WORKFLOWS[PAYMENT_QUEUE],
-        activities=ledger_activities.all(),
+        activities=[
+            *ledger_activities.all(),
+            return_activities.take_return,
+            return_activities.follow_return,
+        ],
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
         max_concurrent_activities=settings.worker_max_concurrent,
@@ -136,7 +143,12 @@ def build_workers(
         Worker(
             client,
             task_queue=bank_queue(bank),
-            activities=[bank_activities.pull_from_bank, bank_activities.push_to_bank, bank_activities.look_up_at_bank],
+            activities=[
+                bank_activities.pull_from_bank,
+                bank_activities.push_to_bank,
+                bank_activities.look_up_at_bank,
+                return_activities.find_returns,
+            ],
             max_concurrent_activities=settings.worker_max_concurrent,
             disable_eager_activity_execution=True,
             graceful_shutdown_timeout=_GRACE,
@@ -165,7 +177,7 @@ async def work(settings: Settings, life: Life) -> None:
             stack.push_async_callback(bank.aclose)
         for worker in build_workers(client, ledger, directory, Batches(shards), banks, settings=settings):
             await stack.enter_async_context(worker)
-        await ensure_schedules(client, settings)
+        await ensure_schedules(client, settings, list(banks))
         life.ready()
         await life.until_stopped()
 

@@ -1,5 +1,6 @@
 """Temporal schedules: made once, kept equal to the settings."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio.client import (
@@ -18,6 +19,7 @@ from temporalio.client import (
 from domain.contracts.activities import SweepRequest
 from domain.contracts.holds import EXPIRE_HOLDS_SCHEDULE, EXPIRE_HOLDS_WORKFLOW
 from domain.contracts.payments import OPERATIONS_QUEUE
+from domain.contracts.returns import WATCH_RETURNS_SCHEDULE, WATCH_RETURNS_WORKFLOW, WatchRequest
 from domain.contracts.workflows import SWEEP_SCHEDULE, SWEEP_WORKFLOW
 from infra.settings import Settings
 
@@ -49,10 +51,26 @@ def _expiry(settings: Settings) -> Schedule:
     )
 
 
-async def ensure_schedules(client: Client, settings: Settings) -> None:
+def _watch(settings: Settings, banks: Sequence[str]) -> Schedule:
+    every = timedelta(seconds=settings.returns_interval_seconds)
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            WATCH_RETURNS_WORKFLOW,
+            WatchRequest(banks=list(banks)),
+            id="watch-returns",
+            task_queue=OPERATIONS_QUEUE,
+            static_summary="look for what banks took back",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
+    )
+
+
+async def ensure_schedules(client: Client, settings: Settings, banks: Sequence[str]) -> None:
     """Make all schedules, or bring them up to date with the settings."""
     await _ensure(client, SWEEP_SCHEDULE, _sweep(settings))
     await _ensure(client, EXPIRE_HOLDS_SCHEDULE, _expiry(settings))
+    await _ensure(client, WATCH_RETURNS_SCHEDULE, _watch(settings, banks))
 
 
 async def _ensure(client: Client, name: str, wanted: Schedule) -> None:

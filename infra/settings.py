@@ -180,6 +180,10 @@ class Settings(BaseSettings):
         default=15, description="How often holds whose time has come are looked for."
     )
 
+    returns_interval_seconds: Seconds = Field(
+        default=60, description="How often banks' statements are read for payments that they took back."
+    )
+
     # -- events ----------------------------------------------------------------------------------
     relay_max_ahead: int = Field(
         default=2000,

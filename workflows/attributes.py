@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
+from temporalio.common import SearchAttributeKey, SearchAttributePair, SearchAttributeUpdate, TypedSearchAttributes
 
 with workflow.unsafe.imports_passed_through():
     from domain import search_attributes
     from domain.contracts.payments import Attention
+    from domain.contracts.returns import ReturnRequest
 
 TRANSACTION_ID: Final = SearchAttributeKey.for_keyword(search_attributes.TRANSACTION_ID)
 STATUS: Final = SearchAttributeKey.for_keyword(search_attributes.STATUS)
+BANK: Final = SearchAttributeKey.for_keyword(search_attributes.BANK)
 ATTENTION: Final = SearchAttributeKey.for_keyword(search_attributes.ATTENTION)
 ATTENTION_STEP: Final = SearchAttributeKey.for_keyword(search_attributes.ATTENTION_STEP)
 ATTENTION_SINCE: Final = SearchAttributeKey.for_datetime(search_attributes.ATTENTION_SINCE)
@@ -26,3 +28,8 @@ def attention_updates(attention: Attention | None) -> Sequence[SearchAttributeUp
         ATTENTION_STEP.value_set(attention.step),
         ATTENTION_SINCE.value_set(attention.since),
     ]
+
+
+def of_return(request: ReturnRequest) -> TypedSearchAttributes:
+    """What a return can be found by before its payment is known."""
+    return TypedSearchAttributes([SearchAttributePair(BANK, request.bank)])

@@ -8,6 +8,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.contracts.batches import BatchRequest
     from domain.contracts.payments import Attention, PaymentRequest, StepResult
+    from domain.contracts.returns import ReturnRequest
     from domain.transactions import TransactionKind
 
 
@@ -56,4 +57,26 @@ def batch_details(request: BatchRequest, attention: Attention | None, slow_retry
 
 It tries again by itself every {slow_retry.total_seconds():.0f} s. To try now, send the update `retry` with
 `{{"by": "your name", "reason": "why"}}`. What is paid stays paid. More in docs/operations/stuck-payments.md.
+"""
+
+
+def return_details(request: ReturnRequest, attention: Attention | None, slow_retry: timedelta) -> str:
+    """Why a return is parked, or that it goes on."""
+    head = f"**{request.notice.code}: {request.amount} came back** of `{request.reference}`"
+    if attention is None:
+        return f"{head}: booked."
+    return f"""{head}: **parked**
+
+| | |
+|---|---|
+| bank | {request.bank}, its reference `{request.notice.reference}` |
+| step | `{attention.step}` |
+| reason | `{attention.reason}` |
+| since | {attention.since.isoformat(timespec="seconds")} |
+
+> {attention.detail}
+
+Nothing is booked: the bank's statement and our books differ by this amount until it is. It tries again by itself every
+{slow_retry.total_seconds():.0f} s. To try now, send the update `retry` with `{{"by": "your name", "reason": "why"}}`.
+More in docs/operations/returns.md.
 """

@@ -235,7 +235,7 @@ async def test_the_schedules_are_made_once_and_follow_the_settings(rest: Stage) 
     try:
         for seconds in (day, 2 * day):
             changed = {"expiry_interval_seconds": seconds, "sweep_interval_seconds": seconds}
-            await ensure_schedules(rest.temporal, rest.settings.model_copy(update=changed))
+            await ensure_schedules(rest.temporal, rest.settings.model_copy(update=changed), [])
             for name in names:
                 (interval,) = (await rest.temporal.get_schedule_handle(name).describe()).schedule.spec.intervals
                 assert interval.every == timedelta(seconds=seconds)

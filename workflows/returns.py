@@ -1,0 +1,178 @@
+"""Returns: what banks' statements say came back is found by a schedule, and each is booked by a workflow of its own."""
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.contracts.payments import PAYMENT_QUEUE, Attention, bank_queue
+    from domain.contracts.returns import (
+        FIND_RETURNS,
+        FOLLOW_RETURN,
+        RETURN_WORKFLOW,
+        TAKE_RETURN,
+        WATCH_RETURNS_WORKFLOW,
+        FindReturns,
+        FoundReturns,
+        ReturnOutcome,
+        ReturnRequest,
+        WatchReport,
+        WatchRequest,
+        return_workflow_id,
+    )
+    from domain.contracts.workflows import CANNOT_RETRY, RETRY_UPDATE, OperatorCommand
+    from workflows import attributes
+    from workflows.details import return_details
+    from workflows.payment import refused, why
+
+_RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15))
+_ATTEMPT: Final = timedelta(seconds=30)
+_HEARTBEAT: Final = timedelta(seconds=10)
+_READING: Final = timedelta(minutes=10)
+_PATIENCE_WITH_A_BANK: Final = timedelta(minutes=2)
+SLOW_RETRY: Final = timedelta(hours=1)
+
+
+@workflow.defn(name=WATCH_RETURNS_WORKFLOW)
+class WatchReturnsWorkflow:
+    """Reads every bank's statement from where the last run stopped, and starts a workflow for each return.
+
+    A bank that does not answer is read from the same place the next time; the others are not kept waiting for long.
+    """
+
+    @workflow.run
+    async def run(self, request: WatchRequest) -> WatchReport:
+        """See the class."""
+        last: WatchReport | None = None
+        if workflow.has_last_completion_result():
+            last = workflow.get_last_completion_result(WatchReport)
+        read_until = dict(last.read_until) if last else {}
+        started = 0
+        for bank in request.banks:
+            found = await self._read(bank, read_until.get(bank))
+            if found is not None:
+                started += sum([await self._start(each) for each in found.returns])
+                read_until[bank] = found.until
+        return WatchReport(read_until=read_until, started=started)
+
+    async def _read(self, bank: str, since: datetime | None) -> FoundReturns | None:
+        try:
+            found: FoundReturns = await workflow.execute_activity(
+                FIND_RETURNS,
+                FindReturns(bank=bank, since=since),
+                result_type=FoundReturns,
+                task_queue=bank_queue(bank),
+                start_to_close_timeout=_READING,
+                schedule_to_close_timeout=_PATIENCE_WITH_A_BANK,
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_RETRIES,
+                summary=f"what came back at {bank}",
+            )
+        except ActivityError as error:
+            workflow.logger.warning("statement not read", extra={"bank": bank, "reason": why(error)[0]})
+            return None
+        return found
+
+    async def _start(self, request: ReturnRequest) -> bool:
+        """Whether the return is new, or its workflow was ended by somebody; others are booked, or being booked."""
+        try:
+            await workflow.start_child_workflow(
+                RETURN_WORKFLOW,
+                request,
+                id=return_workflow_id(request.bank, request.notice.reference),
+                task_queue=PAYMENT_QUEUE,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY,
+                static_summary=f"{request.amount} came back: {request.notice.code}",
+                search_attributes=attributes.of_return(request),
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+
+@workflow.defn(name=RETURN_WORKFLOW)
+class ReturnWorkflow:
+    """Takes one settled payment back: books it, then stops on the bank account what the code forbids.
+
+    What is no return of ours parks: nothing was booked, and a person talks to the bank.
+    """
+
+    @workflow.init
+    def __init__(self, request: ReturnRequest) -> None:
+        self._request = request
+        self._attention: Attention | None = None
+        self._woken = False
+
+    @workflow.run
+    async def run(self, request: ReturnRequest) -> ReturnOutcome:
+        """See the class."""
+        booked = await self._take_back()
+        if booked.transaction_id is not None:
+            workflow.upsert_search_attributes([attributes.TRANSACTION_ID.value_set(booked.transaction_id)])
+        await self._follow()
+        return booked
+
+    @workflow.update(name=RETRY_UPDATE, description="Parked? Try to book the return again now. {by, reason}")
+    async def retry(self, command: OperatorCommand) -> str:
+        """Wake a parked return."""
+        self._woken = True
+        workflow.logger.info("retry requested", extra={"by": command.by, "reason": command.reason})
+        return "trying again"
+
+    @retry.validator
+    def _may_retry(self, command: OperatorCommand) -> None:
+        if self._attention is None:
+            raise refused(CANNOT_RETRY, "The return is not parked; it is trying by itself.")
+
+    async def _take_back(self) -> ReturnOutcome:
+        while True:
+            try:
+                outcome: ReturnOutcome = await workflow.execute_activity(
+                    TAKE_RETURN,
+                    self._request,
+                    result_type=ReturnOutcome,
+                    start_to_close_timeout=_ATTEMPT,
+                    retry_policy=_RETRIES,
+                    summary=f"take {self._request.amount} back",
+                )
+            except ActivityError as error:
+                await self._park(TAKE_RETURN, *why(error))
+                continue
+            if outcome.unmatched is None:
+                self._attend(None)
+                return outcome
+            await self._park(TAKE_RETURN, outcome.unmatched, outcome.detail)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await workflow.execute_activity(
+                    FOLLOW_RETURN,
+                    self._request,
+                    start_to_close_timeout=_ATTEMPT,
+                    retry_policy=_RETRIES,
+                    summary=f"what {self._request.notice.code} forbids",
+                )
+            except ActivityError as error:
+                await self._park(FOLLOW_RETURN, *why(error))
+            else:
+                return self._attend(None)
+
+    async def _park(self, step: str, reason: str, detail: str) -> None:
+        since = self._attention.since if self._attention else workflow.now()
+        self._attend(Attention(step=step, reason=reason, since=since, detail=detail))
+        with suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._woken, timeout=SLOW_RETRY, timeout_summary="next try by itself")
+        self._woken = False
+
+    def _attend(self, attention: Attention | None) -> None:
+        if attention is None and self._attention is None:
+            return
+        self._attention = attention
+        workflow.set_current_details(return_details(self._request, attention, SLOW_RETRY))
+        workflow.upsert_search_attributes(attributes.attention_updates(attention))
