@@ -30,6 +30,7 @@ from infra.secrets import Cipher
 from infra.settings import Settings
 from ledger.batches import Batches
 from ledger.directory import Directory
+from ledger.micro_deposits import MicroDepositLinks
 from ledger.opening import open_ledger
 from ledger.service import LedgerService
 from ledger.shards import Shards
@@ -47,6 +48,8 @@ class Backends:
     directory: Directory
     cipher: Cipher
     shards: Shards
+    clock: Clock
+    micro_deposits: MicroDepositLinks
     cache: Cache
     temporal: TemporalLink
     banks: Mapping[str, BankAdapter]
@@ -112,6 +115,8 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         directory=directory,
         cipher=cipher,
         shards=shards,
+        clock=clock,
+        micro_deposits=MicroDepositLinks(directory),
         cache=cache,
         temporal=temporal,
         banks={name: open_bank(name, settings) for name in bank_names()},

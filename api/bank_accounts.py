@@ -9,7 +9,7 @@ from api.backends import Backends, Reach
 from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
 from api.json_body import JsonRoute
 from api.openapi import LOCATION, READS, REPLAYED, WRITES, problems, success
-from api.schemas import BankAccountBody, BankLinkBody, RelinkBody
+from api.schemas import BankAccountBody, BankLinkBody, RelinkBody, UnlinkBody
 from api.security import AnyCaller, App, Caller
 from api.views import BankAccountView, BankLinkView, view_of_bank_account
 from domain.errors import (
@@ -18,7 +18,6 @@ from domain.errors import (
     BankUnavailable,
     BankUnknown,
     CannotLink,
-    Forbidden,
     IdempotencyKeyReused,
     NotFound,
     UnknownBank,
@@ -45,7 +44,7 @@ _ERRORS: Final = (*WRITES, NotFound, IdempotencyKeyReused, UnknownBank, BankUnav
 async def create_bank_link(body: BankLinkBody, caller: App, backends: Reach, key: KeyHeader = None) -> Response:
     """The user says yes at the bank and brings back a public token."""
     record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(_LINKS, body))
-    user = await _own_user(backends, caller, body.user_id)
+    user = await own_user(backends, caller, body.user_id)
     bank = backends.bank(body.bank)
     known = await backends.directory.find_request(record)
     if known is not None:
@@ -71,26 +70,26 @@ async def create_bank_link(body: BankLinkBody, caller: App, backends: Reach, key
 async def create_bank_account(body: BankAccountBody, caller: App, backends: Reach, key: KeyHeader = None) -> Response:
     """Exchanges the public token at the bank. What the bank gives for it stays here, and is never shown."""
     record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(_ACCOUNTS, body))
-    user = await _own_user(backends, caller, body.user_id)
+    user = await own_user(backends, caller, body.user_id)
     known = await backends.directory.find_request(record)
     if known is not None:
         account = await backends.directory.bank_account(BankAccountId.of(known))
         if account is None:
             raise NotFound
-        return _linked(account, replayed=True)
+        return linked(account, replayed=True)
     bank = backends.bank(body.bank)
-    linked = await bank.exchange_public_token(body.public_token)
-    if linked.user_reference != user.user_id:
+    found = await bank.exchange_public_token(body.public_token)
+    if found.user_reference != user.user_id:
         raise BankRefusedLink("This public token was made for another user.")
     new = NewBankAccount(
         client_id=caller.client_id,
         user_id=user.user_id,
         bank=bank.name,
-        account_token=linked.account_token,
-        holder_name=linked.holder_name,
-        mask=linked.mask,
+        account_token=found.account_token,
+        holder_name=found.holder_name,
+        mask=found.mask,
     )
-    return _linked(await backends.directory.add_bank_account(new, record), replayed=False)
+    return linked(await backends.directory.add_bank_account(new, record), replayed=False)
 
 
 @router.get(
@@ -101,7 +100,7 @@ async def create_bank_account(body: BankAccountBody, caller: App, backends: Reac
 )
 async def get_bank_account(bank_account_id: BankAccountId, caller: AnyCaller, backends: Reach) -> Response:
     """A linked account of one of this client's users."""
-    return answer(view_of_bank_account(await _own_account(backends, caller, bank_account_id)))
+    return answer(view_of_bank_account(await own_account(backends, caller, bank_account_id)))
 
 
 @router.post(
@@ -119,58 +118,69 @@ async def relink_bank_account(
     """Where its link died or was stopped: the user says yes at the bank once more, for the same account there."""
     route = f"{_ACCOUNTS}/{bank_account_id}/relink"
     record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(route, body))
-    account = await _own_account(backends, caller, bank_account_id)
+    account = await own_account(backends, caller, bank_account_id)
     if await backends.directory.find_request(record) is not None:
         return answer(view_of_bank_account(account), replayed=True)
-    linked = await backends.bank(account.bank).exchange_public_token(body.public_token)
-    if linked.user_reference != account.user_id:
+    found = await backends.bank(account.bank).exchange_public_token(body.public_token)
+    if found.user_reference != account.user_id:
         raise BankRefusedLink("This public token was made for another user.")
     again = NewBankAccount(
         client_id=caller.client_id,
         user_id=account.user_id,
         bank=account.bank,
-        account_token=linked.account_token,
-        holder_name=linked.holder_name,
-        mask=linked.mask,
+        account_token=found.account_token,
+        holder_name=found.holder_name,
+        mask=found.mask,
     )
     kept = await backends.directory.relink(bank_account_id, again, f"client:{caller.client_id}", record)
     return answer(view_of_bank_account(kept))
 
 
-@router.delete(
-    "/v1/bank-accounts/{bank_account_id}",
+@router.post(
+    "/v1/bank-accounts/{bank_account_id}/unlink",
     response_model=BankAccountView,
     responses={
-        **success(200, "The account, unlinked. Repeating it changes nothing."),
-        **problems((*READS, Forbidden, BankAccountInUse)),
+        **success(200, "The account, unlinked."),
+        **problems((*WRITES, NotFound, IdempotencyKeyReused, BankAccountInUse)),
     },
     summary="Unlink a bank account",
 )
-async def unlink_bank_account(bank_account_id: BankAccountId, caller: App, backends: Reach) -> Response:
+async def unlink_bank_account(
+    bank_account_id: BankAccountId,
+    caller: App,
+    backends: Reach,
+    body: UnlinkBody | None = None,
+    key: KeyHeader = None,
+) -> Response:
     """Refused while money is in flight over it. The platform forgets the token; linked again, it gets a new id."""
-    await _own_account(backends, caller, bank_account_id)
+    route = f"{_ACCOUNTS}/{bank_account_id}/unlink"
+    record = record_of(caller.client_id, None, demand_key(key, body), fingerprint_of(route, body or UnlinkBody()))
+    await own_account(backends, caller, bank_account_id)
 
     async def in_flight() -> bool:
         return await has_payment_in_flight(backends.shards, bank_account_id)
 
-    kept = await backends.directory.unlink(bank_account_id, f"client:{caller.client_id}", in_flight)
+    kept = await backends.directory.unlink(bank_account_id, f"client:{caller.client_id}", in_flight, record)
     return answer(view_of_bank_account(kept))
 
 
-async def _own_account(backends: Backends, caller: Caller, bank_account_id: BankAccountId) -> BankAccount:
+async def own_account(backends: Backends, caller: Caller, bank_account_id: BankAccountId) -> BankAccount:
+    """A bank account of this client. Raises NotFound for an unknown one and, alike, for a foreign one."""
     account = await backends.directory.bank_account(bank_account_id)
     if account is None or account.client_id != caller.client_id:
         raise NotFound
     return account
 
 
-async def _own_user(backends: Backends, caller: Caller, user_id: UserId) -> User:
+async def own_user(backends: Backends, caller: Caller, user_id: UserId) -> User:
+    """A user of this client. Raises NotFound."""
     user = await backends.directory.user(user_id)
     if user is None or user.client_id != caller.client_id:
         raise NotFound(f"There is no {user_id} for this client.")
     return user
 
 
-def _linked(account: BankAccount, *, replayed: bool) -> Response:
+def linked(account: BankAccount, *, replayed: bool) -> Response:
+    """The answer to a POST that has linked it."""
     location = f"{_ACCOUNTS}/{account.bank_account_id}"
     return answer(view_of_bank_account(account), 201, location=location, replayed=replayed)

@@ -239,6 +239,44 @@ class BankAccountBody(Body):
     bank: Bank | None = None
 
 
+class MicroDepositsBody(Body):
+    """Link a bank account by its number: two small amounts are sent to it, which the user then names."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "user_id": _USER_EXAMPLE,
+                "routing_number": "021000021",
+                "account_number": "123456784242",
+                "holder_name": "Ada Lovelace",
+            }
+        }
+    )
+
+    user_id: UserId
+    routing_number: Annotated[str, Field(pattern="^[0-9]{9}$", description="ABA routing number.")]
+    account_number: Annotated[str, Field(pattern="^[0-9]{4,17}$", repr=False, description="Handed on, not kept.")]
+    holder_name: Annotated[str, Field(min_length=1, max_length=100, pattern=_NO_CONTROLS, repr=False)]
+    bank: Bank | None = None
+
+    @property
+    def shown(self) -> Self:
+        """The same with the end of the number alone: what may be remembered of it, even as a digest."""
+        return self.model_copy(update={"account_number": self.account_number[-4:]})
+
+
+class VerifyBody(Body):
+    """The two amounts that the user found in their bank account, in minor units, in whichever order."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"amounts": [12, 34]}})
+
+    amounts: Annotated[list[Amount], Field(min_length=2, max_length=2)]
+
+
+class UnlinkBody(Body):
+    """End the link of a bank account; nothing but a key, which may be in the header."""
+
+
 class RelinkBody(Body):
     """Link a bank account again, under the same id, with a new public token of the same account."""
 

@@ -192,6 +192,18 @@ class BankRefusedLink(SagapayError):
     code, status = "bank_link_refused", 422
 
 
+class MicroDepositsWrong(SagapayError):
+    """These are not the amounts that were sent; `detail` says how many tries are left."""
+
+    code, status = "micro_deposits_wrong", 422
+
+
+class MicroDepositsUnsupported(SagapayError):
+    """This bank links accounts on its own pages alone, not by number."""
+
+    code, status = "micro_deposits_unsupported", 422
+
+
 # -- a server is down: retry with the same key -----------------------------------------------------
 
 

@@ -169,6 +169,12 @@ class Settings(BaseSettings):
     settlement_poll_seconds: Seconds = Field(
         default=5, description="How often an accepted payment asks its bank whether it has settled."
     )
+    micro_deposit_tries: int = Field(
+        default=3, ge=1, le=10, description="How often the amounts of micro-deposits may be named before linking fails."
+    )
+    micro_deposit_days: int = Field(
+        default=10, ge=1, le=90, description="Banking days within which micro-deposits have to be confirmed."
+    )
     sweep_interval_seconds: Seconds = Field(
         default=15, description="How often open transactions without a running workflow are looked for."
     )

@@ -114,8 +114,8 @@ class BankAccounts:
     """The part of the directory that knows bank links and bank accounts. Raises LedgerUnavailable as all of it does."""
 
     def __init__(self, engine: AsyncEngine, cipher: Cipher) -> None:
-        self._engine = engine
-        self._cipher = cipher
+        self.engine = engine
+        self.cipher = cipher
 
     # -- linking ---------------------------------------------------------------------------------
 
@@ -129,9 +129,9 @@ class BankAccounts:
             "client_id": client_id.uuid,
             "user_id": user_id.uuid,
             "bank": bank,
-            "link_token": self._cipher.encrypt(link_token, link_place(link_id)),
+            "link_token": self.cipher.encrypt(link_token, link_place(link_id)),
         }
-        async with transaction(self._engine) as connection:
+        async with transaction(self.engine) as connection:
             recorded = await claim(connection, key, link_id)
             if recorded is not None:
                 return await self._link_token(connection, recorded)
@@ -140,13 +140,13 @@ class BankAccounts:
 
     async def link_token(self, link_id: UUID) -> str:
         """The token of a recorded link."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             return await self._link_token(connection, link_id)
 
     async def add_bank_account(self, new: NewBankAccount, key: IdempotencyRecord) -> BankAccount:
         """Keep a linked account under its key. Linked before: the same account. Raises IdempotencyKeyReused."""
-        async with transaction(self._engine) as connection:
-            kept = await self._insert(connection, new, BankAccountStatus.ACTIVE, "linked at the bank")
+        async with transaction(self.engine) as connection:
+            kept = await self.insert(connection, new, BankAccountStatus.ACTIVE, "linked at the bank")
             recorded = await claim(connection, key, kept.bank_account_id.uuid)
             if recorded is None or recorded == kept.bank_account_id.uuid:
                 return kept
@@ -160,8 +160,8 @@ class BankAccounts:
         Raises NotFound, IdempotencyKeyReused, CannotLink for a link that has ended or was never verified, and
         BankRefusedLink where the token opens another account than before.
         """
-        async with transaction(self._engine) as connection:
-            account = await self._lock(connection, bank_account_id)
+        async with transaction(self.engine) as connection:
+            account = await self.lock(connection, bank_account_id)
             if await claim(connection, key, bank_account_id.uuid) is not None:
                 return account
             if account.status not in RELINKABLE:
@@ -174,14 +174,19 @@ class BankAccounts:
             return self._read((await connection.execute(_ONE, {"id": bank_account_id.uuid})).one())
 
     async def unlink(
-        self, bank_account_id: BankAccountId, by: str, in_flight: Callable[[], Awaitable[bool]]
+        self,
+        bank_account_id: BankAccountId,
+        by: str,
+        in_flight: Callable[[], Awaitable[bool]],
+        key: IdempotencyRecord,
     ) -> BankAccount:
         """End a link and forget its token; once more changes nothing. `in_flight` asks the ledger, under our lock.
 
-        Raises NotFound, BankAccountInUse while a payment over it is not final.
+        Raises NotFound, IdempotencyKeyReused, BankAccountInUse while a payment over it is not final.
         """
-        async with transaction(self._engine) as connection:
-            account = await self._lock(connection, bank_account_id)
+        async with transaction(self.engine) as connection:
+            account = await self.lock(connection, bank_account_id)
+            await claim(connection, key, bank_account_id.uuid)
             if account.status is BankAccountStatus.UNLINKED:
                 return account
             await connection.execute(_FORGET, {"id": bank_account_id.uuid})
@@ -209,36 +214,34 @@ class BankAccounts:
     async def _restrict(
         self, bank_account_id: BankAccountId, status: BankAccountStatus, by: str, reason: str
     ) -> BankAccount:
-        async with transaction(self._engine) as connection:
-            account = await self._lock(connection, bank_account_id)
+        async with transaction(self.engine) as connection:
+            account = await self.lock(connection, bank_account_id)
             if not account.status.may_become(status):
                 return account
-            await connection.execute(_MOVE, {"id": bank_account_id.uuid, "status": status})
-            await _note(connection, bank_account_id, status, by, reason)
-            return self._read((await connection.execute(_ONE, {"id": bank_account_id.uuid})).one())
+            return await self.become(connection, bank_account_id, status, by, reason)
 
     # -- looking ---------------------------------------------------------------------------------
 
     async def bank_account(self, bank_account_id: BankAccountId) -> BankAccount | None:
         """One bank account with the secret by which its bank knows it."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             row = (await connection.execute(_ONE, {"id": bank_account_id.uuid})).first()
         return self._read(row) if row else None
 
     async def bank_account_for_payment(self, bank_account_id: BankAccountId) -> BankAccount | None:
         """One bank account, after whoever is changing it has finished: for who is about to send a recorded payment."""
-        async with transaction(self._engine) as connection:
+        async with transaction(self.engine) as connection:
             row = (await connection.execute(_SHARED, {"id": bank_account_id.uuid})).first()
         return self._read(row) if row else None
 
     async def bank_accounts(self, user_id: UserId) -> list[BankAccount]:
         """All accounts that a user has or had, oldest first."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             return [self._read(row) for row in await connection.execute(_OF_USER, {"id": user_id.uuid})]
 
     async def bank_account_changes(self, bank_account_id: BankAccountId) -> list[BankAccountChange]:
         """Every status that a link has had, oldest first."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             rows = await connection.execute(_CHANGES, {"id": bank_account_id.uuid})
             return [
                 BankAccountChange(
@@ -247,9 +250,9 @@ class BankAccounts:
                 for row in rows
             ]
 
-    # -- rows ------------------------------------------------------------------------------------
+    # -- inside a transaction --------------------------------------------------------------------
 
-    async def _insert(
+    async def insert(
         self, connection: AsyncConnection, new: NewBankAccount, status: BankAccountStatus, reason: str
     ) -> BankAccount:
         """The account, new or as it was linked before."""
@@ -268,19 +271,33 @@ class BankAccounts:
             await _note(connection, bank_account_id, status, "platform", reason)
         return self._read((await connection.execute(_SAME, parameters)).one())
 
-    async def _lock(self, connection: AsyncConnection, bank_account_id: BankAccountId) -> BankAccount:
+    async def lock(self, connection: AsyncConnection, bank_account_id: BankAccountId) -> BankAccount:
+        """The account, for this transaction alone. Raises NotFound."""
         row = (await connection.execute(_LOCKED, {"id": bank_account_id.uuid})).first()
         if row is None:
             raise NotFound(f"There is no bank account {bank_account_id}.")
         return self._read(row)
 
+    async def become(
+        self,
+        connection: AsyncConnection,
+        bank_account_id: BankAccountId,
+        status: BankAccountStatus,
+        by: str,
+        reason: str,
+    ) -> BankAccount:
+        """Move a locked account to a status that it may have, and record why."""
+        await connection.execute(_MOVE, {"id": bank_account_id.uuid, "status": status})
+        await _note(connection, bank_account_id, status, by, reason)
+        return self._read((await connection.execute(_ONE, {"id": bank_account_id.uuid})).one())
+
     async def _link_token(self, connection: AsyncConnection, link_id: UUID) -> str:
         kept = str((await connection.execute(_LINK_TOKEN, {"id": link_id})).scalar_one())
-        return self._cipher.decrypt(kept, link_place(link_id))
+        return self.cipher.decrypt(kept, link_place(link_id))
 
     def _sealed(self, bank_account_id: BankAccountId, account_token: str) -> dict[str, object]:
         return {
-            "account_token": self._cipher.encrypt(account_token, token_place(bank_account_id.uuid)),
+            "account_token": self.cipher.encrypt(account_token, token_place(bank_account_id.uuid)),
             "token_digest": sha256(account_token.encode()).digest(),
         }
 
@@ -291,7 +308,7 @@ class BankAccounts:
             client_id=ClientId.of(row.client_id),
             user_id=UserId.of(row.user_id),
             bank=row.bank,
-            account_token="" if kept is None else self._cipher.decrypt(kept, token_place(row.bank_account_id)),
+            account_token="" if kept is None else self.cipher.decrypt(kept, token_place(row.bank_account_id)),
             holder_name=row.holder_name,
             mask=row.mask,
             status=BankAccountStatus(row.status),

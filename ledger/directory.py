@@ -134,20 +134,20 @@ class Directory(BankAccounts):
 
     async def aclose(self) -> None:
         """Let go of all connections."""
-        await self._engine.dispose()
+        await self.engine.dispose()
 
     # -- clients and keys ------------------------------------------------------------------------
 
     async def create_client(self, name: str) -> ClientId:
         """Add a client."""
         client_id = ClientId.new(random_bucket())
-        async with transaction(self._engine) as connection:
+        async with transaction(self.engine) as connection:
             await connection.execute(_ADD_CLIENT, {"client_id": client_id.uuid, "name": name})
         return client_id
 
     async def clients(self) -> Sequence[Client]:
         """All clients, oldest first."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             rows = await connection.execute(_CLIENTS)
             return [Client(client_id=ClientId.of(row.client_id), name=row.name) for row in rows]
 
@@ -155,24 +155,24 @@ class Directory(BankAccounts):
         """A new API key of a client, in plain text: this is the only time anyone sees it."""
         plaintext = KEY_PREFIX + token_urlsafe(32)
         parameters = {"key_hash": hash_key(plaintext), "client_id": client_id.uuid, "scope": scope, "name": name}
-        async with transaction(self._engine) as connection:
+        async with transaction(self.engine) as connection:
             await connection.execute(_ADD_KEY, parameters)
         return plaintext
 
     async def keys(self) -> Sequence[ApiKey]:
         """All API keys, revoked ones too, oldest first."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             return [_key_of(row) for row in await connection.execute(_KEYS)]
 
     async def revoke_key(self, key_id: str) -> bool:
         """Revoke a key by its `key_id`; False if there is no such live key. APIs notice within 10 seconds."""
-        async with transaction(self._engine) as connection:
+        async with transaction(self.engine) as connection:
             done = await connection.execute(_REVOKE, {"key_id": key_id, "length": KEY_ID_LENGTH})
         return bool(done.rowcount)
 
     async def authenticate(self, key_hash: bytes) -> ApiKey | None:
         """The live key with this hash (see `hash_key`). The look-up compares hashes, so its time tells nothing."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             row = (await connection.execute(_KEY, {"key_hash": key_hash})).first()
         return _key_of(row) if row else None
 
@@ -180,7 +180,7 @@ class Directory(BankAccounts):
 
     async def find_request(self, key: IdempotencyRecord) -> UUID | None:
         """The resource that a key made, if it was used. Raises IdempotencyKeyReused."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             return await find_claim(connection, key)
 
     # -- users -----------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class Directory(BankAccounts):
             "email": new.email,
             "handle": new.handle,
         }
-        async with transaction(self._engine) as connection:
+        async with transaction(self.engine) as connection:
             recorded = await claim(connection, key, user_id.uuid)
             if recorded is not None:
                 return _user_of((await connection.execute(_USER, {"id": recorded})).one()), True
@@ -212,14 +212,14 @@ class Directory(BankAccounts):
 
     async def user(self, user_id: UserId) -> User | None:
         """One user."""
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             row = (await connection.execute(_USER, {"id": user_id.uuid})).first()
         return _user_of(row) if row else None
 
     async def parties(self, wallet_ids: Sequence[WalletId], user_ids: Sequence[UserId]) -> Sequence[Party]:
         """The owners of these wallets, and the home wallets of these users; the unknown are left out."""
         parameters = {"wallets": [item.uuid for item in wallet_ids], "users": [item.uuid for item in user_ids]}
-        async with reading(self._engine) as connection:
+        async with reading(self.engine) as connection:
             rows = await connection.execute(_PARTIES, parameters)
             return [
                 Party(

@@ -27,6 +27,7 @@ class Secrets:
 SECRETS: Final = (
     Secrets("bank_links", "link_id", "link_token"),
     Secrets("bank_accounts", "bank_account_id", "account_token"),
+    Secrets("micro_deposits", "bank_account_id", "amounts"),
 )
 """Every encrypted column of the directory."""
 

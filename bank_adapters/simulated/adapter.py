@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 
 from bank_adapters.http import http_client, send
+from bank_adapters.linking import AccountNumbers, MicroDeposits
 from bank_adapters.port import (
     BankPayment,
     Capabilities,
@@ -21,6 +22,7 @@ from bank_adapters.port import (
 from bank_adapters.simulated.answers import (
     ExchangeAnswer,
     LinkTokenAnswer,
+    MicroDepositsAnswer,
     StatementAnswer,
     problem,
     read,
@@ -83,6 +85,20 @@ class SimulatedBank:
             raise BankRefusedLink(problem(response).detail or None)
         _expect_success(response)
         return read(ExchangeAnswer, response).value()
+
+    async def send_micro_deposits(self, reference: str, user_reference: str, account: AccountNumbers) -> MicroDeposits:
+        """See `bank_adapters.linking`."""
+        body: dict[str, str | int | None] = {
+            "reference": reference,
+            "user_reference": user_reference,
+            "routing_number": account.routing_number,
+            "account_number": account.account_number,
+        }
+        response = await self._post("/v1/micro-deposits", body)
+        if response.status_code == 404 and problem(response).code:
+            raise BankRefusedLink("The bank knows no such account.")
+        _expect_success(response)
+        return read(MicroDepositsAnswer, response).value()
 
     async def pull(self, instruction: PaymentInstruction) -> BankPayment:
         """See the port."""

@@ -6,6 +6,7 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bank_adapters.linking import MicroDeposits
 from bank_adapters.port import (
     BankPayment,
     BankReturn,
@@ -63,6 +64,24 @@ class ReturnAnswer(_Answer):
     def value(self) -> BankReturn:
         """As the port says it."""
         return BankReturn(reference=self.return_id, code=self.code, detail=self.detail)
+
+
+class MicroDepositsAnswer(_Answer):
+    """Answer to POST /v1/micro-deposits."""
+
+    account_token: str = Field(min_length=1)
+    mask: str
+    amounts: tuple[int, int] = Field(strict=True)
+    currency: str
+
+    def value(self) -> MicroDeposits:
+        """As linking says it. Raises InvalidMoney for an amount that is none."""
+        first, second = self.amounts
+        return MicroDeposits(
+            account_token=self.account_token,
+            mask=self.mask,
+            amounts=(Money(first, self.currency), Money(second, self.currency)),
+        )
 
 
 class PaymentAnswer(_Answer):

@@ -8,8 +8,11 @@ import secrets
 import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from bank_adapters.simulator.database import Session
+
+ROUTING_NUMBER: Final = "021000021"
 
 
 class AccountKind(StrEnum):
@@ -49,6 +52,16 @@ class Account:
     status: AccountStatus
     balance: int
     held: int
+
+    @property
+    def routing_number(self) -> str:
+        """Where this bank is reached."""
+        return ROUTING_NUMBER
+
+    @property
+    def account_number(self) -> str:
+        """Twelve digits that end in the mask, the same for ever."""
+        return f"{int(self.account_id.removeprefix('acct_'), 16) % 10**8:08d}{self.mask}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +179,21 @@ def move(
             " booked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (movement_id, kind, payment_id, return_id, account_id, change, balance, booked_at),
         )
+
+
+def enter(session: Session, movement_id: str, payment_id: str, account_id: str, change: int) -> None:
+    """One side of a payment's movement, now. Whoever enters one enters the other in the same transaction.
+
+    Raises sqlite3.IntegrityError where the account has less than that available.
+    """
+    (balance,) = session.connection.execute(
+        "UPDATE accounts SET balance = balance + ? WHERE account_id = ? RETURNING balance", (change, account_id)
+    ).fetchone()
+    session.connection.execute(
+        "INSERT INTO entries (movement_id, kind, payment_id, account_id, amount, balance_after, booked_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (movement_id, MovementKind.PAYMENT, payment_id, account_id, change, balance, session.now),
+    )
 
 
 def reserve(session: Session, account_id: str, amount: int) -> None:

@@ -88,6 +88,24 @@ class ExchangeView(_View):
     user_reference: Annotated[str, Field(examples=["usr_01980000"])]
 
 
+class MicroDepositsRequest(_Request):
+    """Send two small amounts to the account with this number, and take them back at once."""
+
+    reference: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:\-]{1,120}$", examples=["micro:8c1d"])]
+    user_reference: Annotated[str, Field(min_length=1, max_length=128, examples=["usr_01980000"])]
+    routing_number: Annotated[str, Field(pattern="^[0-9]{9}$", examples=["021000021"])]
+    account_number: Annotated[str, Field(pattern="^[0-9]{4,17}$", examples=["123456784242"], repr=False)]
+
+
+class MicroDepositsView(_View):
+    """What was sent, for the platform alone."""
+
+    account_token: Annotated[str, Field(examples=["at_91be"])]
+    mask: Annotated[str, Field(examples=["4242"])]
+    amounts: tuple[Amount, Amount]
+    currency: Currency
+
+
 class PaymentRequest(_Request):
     """Move money between a linked account and Sagapay's settlement account."""
 
@@ -169,6 +187,8 @@ class AccountView(_View):
     """A customer's account. `held` is reserved for pulls that have not settled."""
 
     account_id: Annotated[str, Field(examples=["acct_8c1d"])]
+    routing_number: Annotated[str, Field(examples=["021000021"])]
+    account_number: Annotated[str, Field(examples=["123456784242"])]
     holder_name: Annotated[str, Field(examples=["Ada Lovelace"])]
     mask: Annotated[str, Field(examples=["4242"])]
     currency: Currency

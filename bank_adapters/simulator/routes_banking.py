@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, status
 from pydantic import AwareDatetime
 
-from bank_adapters.simulator import links, payments, statement
+from bank_adapters.simulator import links, micro_deposits, payments, statement
 from bank_adapters.simulator.database import Session, to_micros, to_moment
 from bank_adapters.simulator.desk import Desk
 from bank_adapters.simulator.faults import FaultKind, Operation, Taken
@@ -15,6 +15,8 @@ from bank_adapters.simulator.models import (
     ExchangeView,
     LinkTokenRequest,
     LinkTokenView,
+    MicroDepositsRequest,
+    MicroDepositsView,
     PaymentRequest,
     PaymentView,
     ProblemView,
@@ -82,6 +84,15 @@ async def exchange(desk: DeskHere, body: ExchangeRequest) -> ExchangeView:
         holder_name=link.account.holder_name,
         currency=link.account.currency,
     )
+
+
+@router.post("/micro-deposits", status_code=status.HTTP_201_CREATED, responses=NOT_FOUND)
+async def send_micro_deposits(desk: DeskHere, body: MicroDepositsRequest) -> MicroDepositsView:
+    """Link by number: send two small amounts, and take them back. Repeatable by reference."""
+    sent, _ = await desk.serve(
+        Operation.LINK, _nobody, lambda session: micro_deposits.send(session, **body.model_dump())
+    )
+    return MicroDepositsView.model_validate(sent)
 
 
 @router.post("/pulls", status_code=status.HTTP_201_CREATED, response_model=PaymentView, responses=REPLAYED)

@@ -60,6 +60,15 @@ CREATE TABLE directory.bank_accounts (
     CHECK ((account_token IS NULL) = (status = 'unlinked'))
 );
 
+-- Two amounts that only the account's holder sees. `expires_at` is business time.
+CREATE TABLE directory.micro_deposits (
+    bank_account_id uuid PRIMARY KEY REFERENCES directory.bank_accounts,
+    amounts         text NOT NULL,
+    tries_left      integer NOT NULL CHECK (tries_left >= 0),
+    expires_at      timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now()
+);
+
 -- Every status that a link has had, with who brought it about and why.
 CREATE TABLE directory.bank_account_changes (
     bank_account_id uuid NOT NULL REFERENCES directory.bank_accounts,
@@ -97,6 +106,7 @@ CREATE TABLE directory.request_keys (
 GRANT USAGE ON SCHEMA directory TO sagapay_app;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA directory TO sagapay_app;
 GRANT UPDATE (revoked_at) ON directory.api_keys TO sagapay_app;
+GRANT UPDATE (amounts, tries_left) ON directory.micro_deposits TO sagapay_app;
 GRANT UPDATE (link_token) ON directory.bank_links TO sagapay_app;
 GRANT UPDATE (status, status_since, account_token, token_digest, holder_name, mask)
     ON directory.bank_accounts TO sagapay_app;

@@ -9,12 +9,13 @@ import pytest
 
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.bank_accounts import BankAccountStatus
+from domain.contracts.payments import IdempotencyRecord
 from domain.errors import LedgerUnavailable
 from domain.ids import BankAccountId
 from infra.secrets import Cipher, add_key, keys_file
 from ledger.directory import Directory
-from ledger.reencryption import reencrypt
-from tests.rest.stage import OPENING_BALANCE, WAIT_SECONDS, Person, Stage
+from ledger.reencryption import SECRETS, reencrypt
+from tests.rest.stage import OPENING_BALANCE, WAIT_SECONDS, Person, Stage, new_key
 
 BY, REASON = "test", "R10"
 
@@ -60,8 +61,14 @@ async def ended(rest: Stage, kind: str, person: Person, amount: int = 100) -> di
 
 
 async def unlink(rest: Stage, person: Person) -> httpx.Response:
-    """DELETE, as the app."""
-    return await rest.app.http.delete(path(person))
+    """As the app, under a new key."""
+    return await rest.app.post(f"{path(person)}/unlink", {})
+
+
+def kept_secrets(connection: psycopg.Connection) -> list[str]:
+    """Everything that is encrypted, as it is kept."""
+    queries = [f"SELECT {of.column} FROM directory.{of.table} WHERE {of.column} IS NOT NULL" for of in SECRETS]
+    return [str(value) for query in queries for (value,) in connection.execute(query.encode())]
 
 
 async def test_a_stop_of_debits_is_decided_against_deposits_alone(rest: Stage) -> None:
@@ -111,7 +118,7 @@ async def test_another_account_does_not_take_its_place(rest: Stage) -> None:
 
 async def test_a_foreign_account_is_not_found(rest: Stage) -> None:
     person = await rest.linked()
-    assert (await rest.other.http.delete(path(person))).status_code == 404
+    assert (await rest.other.post(f"{path(person)}/unlink", {})).status_code == 404
     assert (await rest.other.post(f"{path(person)}/relink", {"public_token": "public-x"})).status_code == 404
 
 
@@ -209,11 +216,13 @@ async def test_the_database_refuses_to_bring_an_unlinked_account_back(rest: Stag
 async def test_a_failing_question_to_the_ledger_unlinks_nothing(rest: Stage) -> None:
     person = await rest.linked()
 
+    key = IdempotencyRecord(key_digest=new_key(), fingerprint="ab" * 32)
+
     async def no_answer() -> bool:
         raise LedgerUnavailable
 
     with pytest.raises(LedgerUnavailable):
-        await directory_of(rest).unlink(account_id(person), BY, no_answer)
+        await directory_of(rest).unlink(account_id(person), BY, no_answer, key)
     assert (await rest.app.get(path(person))).json()["status"] == "active"
 
 
@@ -223,13 +232,10 @@ async def test_tokens_are_encrypted_at_rest_and_brought_under_a_new_key(rest: St
     assert kept is not None
     newest = add_key(keys_file(rest.settings))
     with psycopg.connect(rest.settings.shard_urls[0], autocommit=True) as connection:
-        links = "SELECT link_token FROM directory.bank_links"
-        tokens = "SELECT account_token FROM directory.bank_accounts WHERE account_token IS NOT NULL"
-        at_rest = [str(value) for query in (links, tokens) for (value,) in connection.execute(query)]
+        at_rest = kept_secrets(connection)
         assert not [value for value in at_rest if kept.account_token in value or value.startswith(("link_", "at_"))]
         rotated = Cipher(keys_file(rest.settings))
         assert await reencrypt(rest.backends.engine, rotated) == len(at_rest)
         assert await reencrypt(rest.backends.engine, rotated) == 0
-        under = {str(value).partition(".")[0] for query in (links, tokens) for (value,) in connection.execute(query)}
-    assert under == {newest}
+        assert {value.partition(".")[0] for value in kept_secrets(connection)} == {newest}
     assert (await ended(rest, "deposits", person))["status"] == "succeeded"
