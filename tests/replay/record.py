@@ -2,7 +2,7 @@
 
 A corpus is written once, by the version that it is named for, and never again: later versions must replay it. What a
 version adds later has a folder of its own: `… record v0.2-batches batch_` walks the paths whose names begin so, and
-`… record v0.1-shards across_` those of transfers between shards.
+`… record v0.1-shards across_` those of transfers between shards, `… record v0.1-returns return_` those of returns.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from tests.workflow.across import WALKS as ACROSS
 from tests.workflow.across import Across, across_stage, open_across
 from tests.workflow.batch_walks import WALKS
 from tests.workflow.every_path import PATHS, run_all
+from tests.workflow.returning import RETURN_WALKS
 from tests.workflow.scene import Scene
 from tests.workflow.stage import whole_scene
 
@@ -82,6 +83,9 @@ async def record(version: str, prefix: str = "") -> None:
             for name, walk in WALKS.items():
                 if name.startswith(prefix):
                     await _write(scene, folder, name, (await walk(scene)).batch_id)
+            for name, returning in RETURN_WALKS.items():
+                if name.startswith(prefix):
+                    await _write(scene, folder, name, await returning(scene))
             if prefix:
                 return
             sweeps = [item.id async for item in scene.temporal.list_workflows(f"WorkflowType = '{SWEEP_WORKFLOW}'")]

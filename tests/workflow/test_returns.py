@@ -2,74 +2,27 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from uuid import uuid4
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from activities import returns as return_activities
 from bank_adapters.port import PaymentInstruction
 from bank_adapters.simulator.client import BankRefused
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.bank_accounts import BankAccountStatus
-from domain.contracts.payments import OPERATIONS_QUEUE, RetryPlan
+from domain.contracts.payments import RetryPlan
 from domain.contracts.returns import (
-    WATCH_RETURNS_WORKFLOW,
     ReturnOutcome,
-    WatchReport,
-    WatchRequest,
-    return_workflow_id,
 )
 from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
 from domain.ids import TransactionId
 from domain.money import Money
 from domain.transactions import TransactionStatus
 from infra.schedules import ensure_schedules
-from tests.workflow.scene import OPENING, Payment, Person, Scene, until
+from tests.workflow.returning import booking_of, deposited, give_back, parked, watch
+from tests.workflow.scene import OPENING, Person, Scene, until
 
 SUCCEEDED, RETURNED = TransactionStatus.SUCCEEDED, TransactionStatus.RETURNED
-
-Booking = WorkflowHandle[object, ReturnOutcome]
-
-
-async def _watch(scene: Scene) -> int:
-    """Read the bank's statement now; how many returns were new."""
-    report = await scene.temporal.execute_workflow(
-        WATCH_RETURNS_WORKFLOW,
-        WatchRequest(banks=[scene.bank.name]),
-        id=f"watch-{uuid4().hex}",
-        task_queue=OPERATIONS_QUEUE,
-        result_type=WatchReport,
-    )
-    assert report.read_until.keys() == {scene.bank.name}
-    return report.started
-
-
-async def _give_back(scene: Scene, payment: Payment, code: str, amount: int | None = None) -> Booking:
-    """The bank takes a payment back, which is noticed: the workflow that is to book it."""
-    made = await scene.admin.give_back(f"{payment.transaction_id}:{payment.request.kind}", code, amount)
-    await _watch(scene)
-    return _booking(scene, made.return_id)
-
-
-def _booking(scene: Scene, return_id: str) -> Booking:
-    return scene.temporal.get_workflow_handle(return_workflow_id(scene.bank.name, return_id), result_type=ReturnOutcome)
-
-
-async def _parked(scene: Scene, booking: Booking, reason: str) -> None:
-    query = f"WorkflowId = '{booking.id}' AND Attention = '{reason}'"
-
-    async def found() -> bool:
-        return [item.id async for item in scene.temporal.list_workflows(query)] == [booking.id]
-
-    await until(f"{booking.id} is parked: {reason}", found)
-    assert (await booking.describe()).status is WorkflowExecutionStatus.RUNNING
-
-
-async def _deposited(scene: Scene, person: Person, amount: int) -> Payment:
-    deposit = await scene.deposit(person, amount)
-    await scene.finish(deposit, SUCCEEDED)
-    return deposit
 
 
 async def _status(scene: Scene, person: Person) -> BankAccountStatus:
@@ -88,8 +41,8 @@ async def _status(scene: Scene, person: Person) -> BankAccountStatus:
 )
 async def test_a_deposit_that_comes_back_is_taken_back(scene: Scene, code: str, status: BankAccountStatus) -> None:
     person = await scene.person()
-    deposit = await _deposited(scene, person, 700)
-    booking = await _give_back(scene, deposit, code)
+    deposit = await deposited(scene, person, 700)
+    booking = await give_back(scene, deposit, code)
     assert await booking.result() == ReturnOutcome(transaction_id=deposit.transaction_id)
     assert (await scene.transaction(deposit)).status is RETURNED
     assert await scene.all_of(person) == (0, 0, OPENING)
@@ -101,7 +54,7 @@ async def test_a_withdrawal_that_comes_back_is_in_the_wallet_again(scene: Scene)
     person = await scene.person(balance=1_000)
     withdrawal = await scene.withdraw(person, 400)
     await scene.finish(withdrawal, SUCCEEDED)
-    booking = await _give_back(scene, withdrawal, "R23")
+    booking = await give_back(scene, withdrawal, "R23")
     assert await booking.result() == ReturnOutcome(transaction_id=withdrawal.transaction_id)
     assert await scene.all_of(person) == (1_000, 0, OPENING - 1_000)
     assert await _status(scene, person) is BankAccountStatus.ACTIVE
@@ -109,10 +62,10 @@ async def test_a_withdrawal_that_comes_back_is_in_the_wallet_again(scene: Scene)
 
 async def test_a_return_that_is_met_again_is_booked_once(scene: Scene) -> None:
     person = await scene.person()
-    deposit = await _deposited(scene, person, 300)
-    booking = await _give_back(scene, deposit, "R01")
+    deposit = await deposited(scene, person, 300)
+    booking = await give_back(scene, deposit, "R01")
     await booking.result()
-    assert await _watch(scene) == 0
+    assert await watch(scene) == 0
     assert await scene.all_of(person) == (0, 0, OPENING)
 
 
@@ -131,22 +84,22 @@ async def test_what_came_back_before_it_was_settled_here_is_booked_when_it_is(sc
         return True
 
     await until("the bank has settled it and takes it back", came_back)
-    await _watch(scene)
+    await watch(scene)
     await scene.temporal.get_workflow_handle(deposit.handle.id).result()
-    await _booking(scene, made[0].return_id).result()
+    await booking_of(scene, made[0].return_id).result()
     assert (await scene.transaction(deposit)).status is RETURNED
     assert await scene.all_of(person) == (0, 0, OPENING)
 
 
 async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     person = await scene.person(balance=5_000)
-    wrong = await _give_back(scene, await _deposited(scene, person, 300), "R01", 299)
-    await _parked(scene, wrong, "return_wrong_amount")
+    wrong = await give_back(scene, await deposited(scene, person, 300), "R01", 299)
+    await parked(scene, wrong, "return_wrong_amount")
 
-    deposit = await _deposited(scene, person, 200)
-    await (await _give_back(scene, deposit, "R01")).result()
-    twice = await _give_back(scene, deposit, "R10")
-    await _parked(scene, twice, "return_twice")
+    deposit = await deposited(scene, person, 200)
+    await (await give_back(scene, deposit, "R01")).result()
+    twice = await give_back(scene, deposit, "R10")
+    await parked(scene, twice, "return_twice")
 
     order = PaymentInstruction(
         reference=f"{TransactionId.new(7)}:deposit",
@@ -155,9 +108,9 @@ async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeyp
     )
     await scene.bank.pull(order)
     made = await scene.admin.give_back(order.reference, "R01")
-    await _watch(scene)
-    unknown = _booking(scene, made.return_id)
-    await _parked(scene, unknown, "return_unknown")
+    await watch(scene)
+    unknown = booking_of(scene, made.return_id)
+    await parked(scene, unknown, "return_unknown")
 
     def never(code: str, settled_at: datetime, returned_at: datetime) -> bool:
         assert abs(returned_at - settled_at) < timedelta(minutes=5)
@@ -165,8 +118,8 @@ async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(return_activities, "may_still_return", never)
-        late = await _give_back(scene, await _deposited(scene, person, 100), "R10")
-        await _parked(scene, late, "return_late")
+        late = await give_back(scene, await deposited(scene, person, 100), "R10")
+        await parked(scene, late, "return_late")
     assert await scene.money(person) == (5_400, 0)
     # Somebody looks, and the bank was right after all.
     await late.execute_update(RETRY_UPDATE, OperatorCommand(by="tests", reason="the window was read wrongly"))
@@ -179,7 +132,7 @@ async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeyp
 
 async def test_the_schedule_reads_on_from_where_it_stopped(scene: Scene) -> None:
     person = await scene.person()
-    deposit = await _deposited(scene, person, 250)
+    deposit = await deposited(scene, person, 250)
     often = scene.settings.model_copy(update={"returns_interval_seconds": 1})
     await ensure_schedules(scene.temporal, often, [scene.bank.name])
     try:
@@ -189,7 +142,7 @@ async def test_the_schedule_reads_on_from_where_it_stopped(scene: Scene) -> None
             return (await scene.transaction(deposit)).status is RETURNED
 
         await until("the schedule has found it", booked)
-        await _booking(scene, made.return_id).result()
+        await booking_of(scene, made.return_id).result()
         handle = scene.temporal.get_schedule_handle("watch-returns")
 
         async def twice() -> bool:

@@ -1,0 +1,104 @@
+"""Banks that take payments back, and how that is noticed; with the walks that are recorded, by name."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import uuid4
+
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+
+from domain.contracts.payments import OPERATIONS_QUEUE
+from domain.contracts.returns import (
+    WATCH_RETURNS_WORKFLOW,
+    ReturnOutcome,
+    WatchReport,
+    WatchRequest,
+    return_workflow_id,
+)
+from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
+from domain.transactions import TransactionStatus
+from tests.workflow.scene import Payment, Person, Scene, until
+
+SUCCEEDED = TransactionStatus.SUCCEEDED
+
+Booking = WorkflowHandle[object, ReturnOutcome]
+
+
+async def watch(scene: Scene, name: str | None = None) -> int:
+    """Read the bank's statement now; how many returns were new."""
+    report = await scene.temporal.execute_workflow(
+        WATCH_RETURNS_WORKFLOW,
+        WatchRequest(banks=[scene.bank.name]),
+        id=name or f"watch-{uuid4().hex}",
+        task_queue=OPERATIONS_QUEUE,
+        result_type=WatchReport,
+    )
+    assert report.read_until.keys() == {scene.bank.name}
+    return report.started
+
+
+async def give_back(scene: Scene, payment: Payment, code: str, amount: int | None = None) -> Booking:
+    """The bank takes a payment back, which is noticed: the workflow that is to book it."""
+    made = await scene.admin.give_back(f"{payment.transaction_id}:{payment.request.kind}", code, amount)
+    await watch(scene)
+    return booking_of(scene, made.return_id)
+
+
+def booking_of(scene: Scene, return_id: str) -> Booking:
+    """The workflow of a return, by the bank's reference."""
+    return scene.temporal.get_workflow_handle(return_workflow_id(scene.bank.name, return_id), result_type=ReturnOutcome)
+
+
+async def parked(scene: Scene, booking: Booking, reason: str) -> None:
+    """Wait until a return asks for a person because of that."""
+    query = f"WorkflowId = '{booking.id}' AND Attention = '{reason}'"
+
+    async def found() -> bool:
+        return [item.id async for item in scene.temporal.list_workflows(query)] == [booking.id]
+
+    await until(f"{booking.id} is parked: {reason}", found)
+    assert (await booking.describe()).status is WorkflowExecutionStatus.RUNNING
+
+
+async def deposited(scene: Scene, person: Person, amount: int) -> Payment:
+    """A deposit that has succeeded."""
+    deposit = await scene.deposit(person, amount)
+    await scene.finish(deposit, SUCCEEDED)
+    return deposit
+
+
+async def return_booked(scene: Scene) -> str:
+    """A deposit comes back, is found and booked; the id of the return's workflow."""
+    person = await scene.person()
+    booking = await give_back(scene, await deposited(scene, person, 300), "R10")
+    await booking.result()
+    assert await scene.money(person) == (0, 0)
+    return booking.id
+
+
+async def return_parked(scene: Scene) -> str:
+    """A return whose payment came back before parks, is tried again in vain, and is ended by a person."""
+    person, _ = await scene.person(), await scene.person(balance=1_000)
+    deposit = await deposited(scene, person, 300)
+    await (await give_back(scene, deposit, "R01")).result()
+    booking = await give_back(scene, deposit, "R02")
+    await parked(scene, booking, "return_twice")
+    await booking.execute_update(RETRY_UPDATE, OperatorCommand(by="tests", reason="to see what happens"))
+    await booking.terminate("the bank makes it good")
+    assert await scene.money(person) == (0, 0)
+    return booking.id
+
+
+async def return_watched(scene: Scene) -> str:
+    """The statement is read, and what it says is started; the id of the reading."""
+    deposit = await deposited(scene, await scene.person(), 200)
+    made = await scene.admin.give_back(f"{deposit.transaction_id}:{deposit.request.kind}", "R09")
+    name = f"watch-{uuid4().hex}"
+    await watch(scene, name)
+    await booking_of(scene, made.return_id).result()
+    return name
+
+
+RETURN_WALKS: Final[dict[str, Callable[[Scene], Awaitable[str]]]] = {
+    walk.__name__: walk for walk in (return_booked, return_parked, return_watched)
+}
+"""Recorded for the corpus: `python -m tests.replay.record VERSION-returns return_`."""
