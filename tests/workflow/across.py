@@ -29,7 +29,7 @@ from tests.money.requests import Client as App
 from tests.money.requests import change_wallet
 from tests.money.scratch import Databases, settings_of
 from tests.workflow import operators, starting
-from tests.workflow.scene import Handle, Payment, until
+from tests.workflow.scene import Handle, Payment, polling, until
 from tests.workflow.temporal_server import running_temporal
 from worker import build_workers
 
@@ -189,8 +189,8 @@ async def open_across(settings: Settings, *, working: bool = True) -> AsyncItera
         unsteady: Any = UnsteadyLedger(ledger, across.at)
         directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(settings))
         batches = Batches(ledger.shards)
-        for worker in build_workers(across.temporal, unsteady, directory, batches, {}, settings=settings):
-            await stack.enter_async_context(worker)
+        workers = build_workers(across.temporal, unsteady, directory, batches, {}, settings=settings)
+        await stack.enter_async_context(polling(workers))
         yield across
 
 

@@ -1,6 +1,7 @@
 """A scene for payments: a ledger, a bank in its own process, a Temporal server and people with accounts at both."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
 
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import open_bank
@@ -285,9 +287,29 @@ async def open_scene(settings: Settings, process: BankProcess) -> AsyncIterator[
 async def working(scene: Scene) -> AsyncIterator[None]:
     """The worker's queues are polled by this process for the length of the block."""
     banks = {scene.bank.name: scene.bank}
-    async with AsyncExitStack() as stack:
-        batches = Batches(scene.ledger.shards)
-        workers = build_workers(scene.temporal, scene.ledger, scene.directory, batches, banks, settings=scene.settings)
-        for worker in workers:
-            await stack.enter_async_context(worker)
+    batches = Batches(scene.ledger.shards)
+    workers = build_workers(scene.temporal, scene.ledger, scene.directory, batches, banks, settings=scene.settings)
+    async with polling(workers):
         yield
+
+
+@asynccontextmanager
+async def polling(workers: Sequence[Worker]) -> AsyncIterator[None]:
+    """Run workers for the length of the block. One that dies says so, at once and at the end of the block.
+
+    As a context manager a worker would cancel the task that entered it, which is over for a fixture: nobody would hear
+    of it, and payments would wait for ever.
+    """
+    running = [asyncio.create_task(worker.run(), name=f"worker of {worker.task_queue}") for worker in workers]
+    for task in running:
+        task.add_done_callback(_tell_of_death)
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(worker.shutdown() for worker in workers))
+        await asyncio.gather(*running)
+
+
+def _tell_of_death(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        print(f"{task.get_name()} died: {error!r}", file=sys.stderr, flush=True)
