@@ -29,6 +29,7 @@ _STATES: Final = {
     PaymentState.ACCEPTED: BankState.ACCEPTED,
     PaymentState.SETTLED: BankState.SETTLED,
     PaymentState.REFUSED: BankState.REFUSED,
+    PaymentState.CANCELLED: BankState.CANCELLED,
     PaymentState.RETURNED: BankState.SETTLED,
 }
 """What came back had settled: its own payment ends well, and the return is a story of its own."""

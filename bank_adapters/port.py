@@ -1,9 +1,12 @@
 """The port: what Sagapay asks of a bank, and what a bank may answer.
 
-A certain answer is a value, and so is a refusal. Only uncertainty and silence raise:
+A payment's outcome is one of five: accepted, settled, refused (with a code, and whether another try may succeed),
+unknown; and a settled one may come back as returned. A certain answer is a value, and so is a refusal. Only uncertainty
+and silence raise:
 
 - `domain.errors.BankUnavailable`: the bank certainly did not get *this* request. It says nothing about an earlier
-  request of the same reference: one that ended as BankUnknown stays unknown until the bank is asked.
+  request of the same reference: one that ended as BankUnknown stays unknown until the bank is asked. Where the bank
+  has said when to come back, the error carries it as `retry_after_seconds`.
 - `domain.errors.BankUnknown`: the bank may or may not have done it, or its answer does not fit the question. Ask by
   reference before undoing anything.
 """
@@ -15,6 +18,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.money import Money
+from domain.rails import Rail
 
 
 class Direction(StrEnum):
@@ -25,11 +29,15 @@ class Direction(StrEnum):
 
 
 class PaymentState(StrEnum):
-    """How far the bank is. An accepted payment settles later; a settled one may come back; the others are final."""
+    """How far the bank is. An accepted payment settles later; refused, cancelled and returned are final.
+
+    A settled payment is final too on a rail without returns.
+    """
 
     ACCEPTED = "accepted"
     SETTLED = "settled"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
     RETURNED = "returned"
 
 
@@ -42,18 +50,50 @@ class LineKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RailCapabilities:
+    """What one rail of a bank can do.
+
+    A payment of more than `most_minor_units` is refused. It settles `settles_within_seconds` after it was accepted, or
+    `settles_within_banking_days` later. What has settled comes back at the latest `returns_within_banking_days` or
+    `returns_within_calendar_days` later, depending on the reason; with 0 of both, never. A `cancellable` payment can
+    be taken back while it waits for its batch.
+    """
+
+    rail: Rail
+    most_minor_units: int
+    cancellable: bool = False
+    settles_within_seconds: float = 0
+    settles_within_banking_days: int = 0
+    returns_within_banking_days: int = 0
+    returns_within_calendar_days: int = 0
+
+    @property
+    def final(self) -> bool:
+        """Whether what has settled stays."""
+        return not (self.returns_within_banking_days or self.returns_within_calendar_days)
+
+    def carries(self, amount: Money) -> bool:
+        """Whether the amount is within the rail's limit."""
+        return amount.minor_units <= self.most_minor_units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
     """What a bank can do.
 
-    `rails` are the names under which our clearing accounts know its ways of moving money. After a request that ended
-    as BankUnknown, its reference may still turn up for `visibility_window_seconds`; NotSeen after that is for ever.
-    `settles_at_once` says that an accepted payment is the exception.
+    `rails` are its ways of moving money, the preferred one first. After a request that ended as BankUnknown, its
+    reference may still turn up for `visibility_window_seconds`; NotSeen after that is for ever. The bank takes
+    `calls_per_second` of all our workers together.
     """
 
-    rails: tuple[str, ...]
+    rails: tuple[RailCapabilities, ...]
     currencies: tuple[str, ...]
     visibility_window_seconds: float
-    settles_at_once: bool
+    calls_per_second: float
+
+    def of(self, rail: Rail) -> RailCapabilities | None:
+        """What this rail can do, None where the bank does not have it."""
+        return next((capabilities for capabilities in self.rails if capabilities.rail is rail), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +122,8 @@ class LinkedAccount:
 class PaymentInstruction:
     """Move `amount` from (pull) or to (push) the account behind `account_token`.
 
-    The bank is idempotent by `reference`, which is ours: `{transaction_id}:{step}`, 1 to 128 of A-Z a-z 0-9 _ . : -
+    The bank is idempotent by `reference`, which is ours, 1 to 128 of A-Z a-z 0-9 _ . : - It names one payment on one
+    rail: another rail wants another reference.
     The request counts as sent at `not_after` at the latest: the visibility window ends that much later, even if this
     process slept in between. A bank that can be told so drops what comes later.
     """
@@ -90,24 +131,32 @@ class PaymentInstruction:
     reference: str
     account_token: str
     amount: Money
+    rail: Rail = Rail.INSTANT
     memo: str | None = None
     not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankReturn:
-    """A settled payment has come back. `reference` is the bank's own, one for each return; `code` is the network's."""
+    """A settled payment has come back. `reference` is the bank's own, one for each return; `code` is the network's.
+
+    `amount` should be the payment's. A bank that errs may say otherwise, and money has then moved all the same.
+    """
 
     reference: str
     code: str
     detail: str
+    amount: Money
+    returned_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankPayment:
     """A payment as the bank has it. The same reference gets the same payment, for ever, a refused one too.
 
-    `retryable` tells of a refusal whether a new payment under a new reference may succeed later.
+    `retryable` tells of a refusal whether a new payment under a new reference may succeed later, `rail_only` whether
+    the rail refused it and nothing else, so that another rail may carry it. An accepted payment can be cancelled
+    before `cancellable_until`, if the rail lets it. Of a payment returned twice, `returned` is the first return.
     """
 
     reference: str
@@ -115,9 +164,12 @@ class BankPayment:
     direction: Direction
     amount: Money
     state: PaymentState
+    rail: Rail = Rail.INSTANT
     refusal_code: str | None = None
     refusal_detail: str | None = None
     retryable: bool = False
+    rail_only: bool = False
+    cancellable_until: datetime | None = None
     settled_at: datetime | None = None
     returned: BankReturn | None = None
 
@@ -133,8 +185,8 @@ class NotSeen:
 class StatementLine:
     """One line of the statement of our settlement account: signed minor units, positive where we received.
 
-    `line` rises along the statement; what is booked later has a higher one. A line of kind RETURN says what came back
-    in `returned`, and whose payment it was in `reference`.
+    `line` rises along the statement; what is booked later has a higher one. `reference` is that of the payment. A line
+    of kind RETURN says in `returned` what came back; its `reference` may be one that we never gave.
     """
 
     line: int
@@ -181,8 +233,20 @@ class BankAdapter(Protocol):
         """What the bank knows of a reference. Raises BankUnavailable or BankUnknown."""
         ...
 
-    def statement(self, currency: str, *, since: datetime, until: datetime) -> AsyncIterator[StatementLine]:
-        """The lines booked in [since, until), oldest first. Raises BankUnavailable or BankUnknown."""
+    async def cancel(self, reference: str) -> BankPayment | NotSeen:
+        """Take a payment back if it can still be: CANCELLED then, else the payment as it is.
+
+        NotSeen forbids nothing: the reference may turn up later. Raises BankUnavailable or BankUnknown.
+        """
+        ...
+
+    def statement(
+        self, currency: str, *, since: datetime, until: datetime | None = None
+    ) -> AsyncIterator[StatementLine]:
+        """The lines booked in [since, until), or all from `since` on; oldest first.
+
+        Raises BankUnavailable or BankUnknown.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -50,7 +50,7 @@ async def bank_balances(settings: Settings) -> Sequence[BankBalance]:
         try:
             for currency in bank.capabilities.currencies:
                 total = 0
-                async for line in bank.statement(currency, since=_EPOCH, until=datetime.now(UTC)):
+                async for line in bank.statement(currency, since=_EPOCH):
                     total += line.minor_units
                 if total or currency == settings.home_currency:
                     balances.append(BankBalance(bank=name, currency=currency, minor_units=total))

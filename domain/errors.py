@@ -243,13 +243,21 @@ class NotRecordedYet(Unavailable):
     code = "not_recorded_yet"
 
 
-class BankUnavailable(Unavailable):
+class _NoAnswer(Unavailable):
+    """No certain answer from a bank. `retry_after_seconds` is what it asked for, if it did."""
+
+    def __init__(self, detail: str | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BankUnavailable(_NoAnswer):
     """The bank does not answer, and did not get our request."""
 
     code = "bank_unavailable"
 
 
-class BankUnknown(Unavailable):
+class BankUnknown(_NoAnswer):
     """The bank may or may not have done what we asked; it has to be asked by reference."""
 
     code = "bank_unknown"

@@ -145,4 +145,6 @@ def why_unpaid(answer: BankReply) -> Failure | None:
         return Failure(code=DecisionCode.BANK_ACCOUNT_INACTIVE, detail=detail)
     if answer.state is BankState.NOT_SEEN:
         return Failure(code=DecisionCode.CANCELLED, detail="Cancelled before the bank got it.")
+    if answer.state is BankState.CANCELLED:
+        return Failure(code=DecisionCode.CANCELLED, detail="Cancelled at the bank before it moved any money.")
     return None

@@ -17,6 +17,7 @@ from bank_adapters.port import (
     LinkToken,
     NotSeen,
     PaymentInstruction,
+    RailCapabilities,
     StatementLine,
 )
 from bank_adapters.simulated.answers import (
@@ -30,10 +31,12 @@ from bank_adapters.simulated.answers import (
 )
 from domain.errors import BankRefusedLink, BankUnknown
 from domain.money import CURRENCIES
+from domain.rails import Rail
 from infra.settings import Settings
 
 VALID_UNTIL_HEADER: Final = "X-Valid-Until"
 STATEMENT_PAGE_LINES: Final = 500
+CALLS_PER_SECOND: Final = 500.0
 
 # The bank drops a payment request that it would start later than this after our time-out …
 _LATEST_START_SECONDS: Final = 2
@@ -41,20 +44,32 @@ _LATEST_START_SECONDS: Final = 2
 _COMMIT_SECONDS: Final = 3
 
 
+_RAILS: Final = (
+    RailCapabilities(rail=Rail.INSTANT, most_minor_units=1_000_000_000, settles_within_seconds=20),
+    RailCapabilities(
+        rail=Rail.ACH,
+        most_minor_units=9_999_999_999,
+        cancellable=True,
+        settles_within_banking_days=2,
+        returns_within_banking_days=2,
+        returns_within_calendar_days=60,
+    ),
+)
+
+
 class SimulatedBank:
     """The port over the simulated bank's HTTP API."""
 
     NAME: Final = "simulator"
-    RAIL: Final = "simulator"
 
     def __init__(self, url: str, request_timeout_seconds: float) -> None:
         self._client = http_client(url, request_timeout_seconds)
         self._lifetime = timedelta(seconds=request_timeout_seconds + _LATEST_START_SECONDS)
         self._capabilities = Capabilities(
-            rails=(self.RAIL,),
+            rails=_RAILS,
             currencies=tuple(CURRENCIES),
             visibility_window_seconds=self._lifetime.total_seconds() + _COMMIT_SECONDS,
-            settles_at_once=True,
+            calls_per_second=CALLS_PER_SECOND,
         )
 
     @classmethod
@@ -69,7 +84,7 @@ class SimulatedBank:
 
     @property
     def capabilities(self) -> Capabilities:
-        """One instant rail, every currency, a window a little longer than our time-out."""
+        """Instant and ACH, every currency, a window a little longer than our time-out."""
         return self._capabilities
 
     async def create_link_token(self, user_reference: str) -> LinkToken:
@@ -110,18 +125,20 @@ class SimulatedBank:
 
     async def look_up(self, reference: str) -> BankPayment | NotSeen:
         """See the port."""
-        response = await self._get(f"/v1/payments/{quote(reference, safe='')}", {})
-        if response.status_code == 404 and problem(response).code == "payment_not_seen":
-            return NotSeen(reference=reference)
-        _expect_success(response)
-        payment = read_payment(response)
-        if payment.reference != reference:
-            raise BankUnknown(f"asked about {reference}, the bank answered about {payment.reference}")
-        return payment
+        return self._known(reference, await self._get(f"/v1/payments/{quote(reference, safe='')}", {}))
 
-    async def statement(self, currency: str, *, since: datetime, until: datetime) -> AsyncIterator[StatementLine]:
+    async def cancel(self, reference: str) -> BankPayment | NotSeen:
         """See the port."""
-        window = {"currency": currency, "booked_from": since.isoformat(), "booked_until": until.isoformat()}
+        path = f"/v1/payments/{quote(reference, safe='')}/cancellation"
+        return self._known(reference, await self._post(path, {}))
+
+    async def statement(
+        self, currency: str, *, since: datetime, until: datetime | None = None
+    ) -> AsyncIterator[StatementLine]:
+        """See the port."""
+        window = {"currency": currency, "booked_from": since.isoformat()}
+        if until is not None:
+            window["booked_until"] = until.isoformat()
         cursor: int | None = 0
         while cursor is not None:
             page = {**window, "since": str(cursor), "limit": str(STATEMENT_PAGE_LINES)}
@@ -136,12 +153,22 @@ class SimulatedBank:
         """See the port."""
         await self._client.aclose()
 
+    def _known(self, reference: str, response: httpx.Response) -> BankPayment | NotSeen:
+        if response.status_code == 404 and problem(response).code == "payment_not_seen":
+            return NotSeen(reference=reference)
+        _expect_success(response)
+        payment = read_payment(response)
+        if payment.reference != reference:
+            raise BankUnknown(f"asked about {reference}, the bank answered about {payment.reference}")
+        return payment
+
     async def _move(self, direction: Direction, path: str, instruction: PaymentInstruction) -> BankPayment:
         body: dict[str, str | int | None] = {
             "reference": instruction.reference,
             "account_token": instruction.account_token,
             "amount": instruction.amount.minor_units,
             "currency": instruction.amount.currency,
+            "rail": instruction.rail,
             "memo": instruction.memo,
         }
         sent_at = datetime.now(UTC)
@@ -171,9 +198,9 @@ def _expect_success(response: httpx.Response) -> None:
 
 
 def _expect_match(payment: BankPayment, direction: Direction, asked: PaymentInstruction) -> None:
-    answered = (payment.reference, payment.direction, payment.amount)
-    if answered != (asked.reference, direction, asked.amount):
+    answered = (payment.reference, payment.direction, payment.amount, payment.rail)
+    if answered != (asked.reference, direction, asked.amount, asked.rail):
         raise BankUnknown(
-            f"asked to {direction} {asked.amount} as {asked.reference}, "
-            f"the bank answered {payment.direction} {payment.amount} as {payment.reference}"
+            f"asked to {direction} {asked.amount} over {asked.rail} as {asked.reference}, "
+            f"the bank answered {payment.direction} {payment.amount} over {payment.rail} as {payment.reference}"
         )

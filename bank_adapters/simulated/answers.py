@@ -19,6 +19,7 @@ from bank_adapters.port import (
 )
 from domain.errors import BankUnknown, SagapayError
 from domain.money import Money
+from domain.rails import Rail
 
 
 class _Answer(BaseModel):
@@ -58,12 +59,20 @@ class ReturnAnswer(_Answer):
     """What a payment says of its return."""
 
     return_id: str = Field(min_length=1)
-    code: str
+    code: str = Field(min_length=1)
     detail: str
+    amount: int = Field(strict=True)
+    returned_at: datetime
 
-    def value(self) -> BankReturn:
-        """As the port says it."""
-        return BankReturn(reference=self.return_id, code=self.code, detail=self.detail)
+    def value(self, currency: str) -> BankReturn:
+        """As the port says it. Raises InvalidMoney for an amount that is none."""
+        return BankReturn(
+            reference=self.return_id,
+            code=self.code,
+            detail=self.detail,
+            amount=Money(self.amount, currency),
+            returned_at=self.returned_at,
+        )
 
 
 class MicroDepositsAnswer(_Answer):
@@ -85,34 +94,47 @@ class MicroDepositsAnswer(_Answer):
 
 
 class PaymentAnswer(_Answer):
-    """Answer to a pull, a push or a look-up."""
+    """Answer to a pull, a push, a look-up or a cancellation."""
 
     reference: str
     payment_id: str = Field(min_length=1)
     direction: Direction
     amount: int = Field(strict=True)
     currency: str
+    rail: Rail
     state: PaymentState
     refusal_code: str | None = None
     refusal_detail: str | None = None
     retryable: bool = False
+    rail_only: bool = False
+    cancellable_until: datetime | None = None
     settled_at: datetime | None = None
     returned: ReturnAnswer | None = None
 
     def value(self) -> BankPayment:
-        """As the port says it. Raises InvalidMoney for an amount that is none."""
+        """As the port says it. Raises InvalidMoney for an amount that is none, BankUnknown for half a return."""
         return BankPayment(
             reference=self.reference,
             bank_payment_id=self.payment_id,
             direction=self.direction,
             amount=Money(self.amount, self.currency),
             state=self.state,
+            rail=self.rail,
             refusal_code=self.refusal_code,
             refusal_detail=self.refusal_detail,
             retryable=self.retryable,
+            rail_only=self.rail_only,
+            cancellable_until=self.cancellable_until,
             settled_at=self.settled_at,
-            returned=self.returned.value() if self.returned else None,
+            returned=self._returned(),
         )
+
+    def _returned(self) -> BankReturn | None:
+        if self.state is not PaymentState.RETURNED:
+            return None
+        if self.returned is None:
+            raise BankUnknown(f"the bank says that {self.reference} was returned, but not how")
+        return self.returned.value(self.currency)
 
 
 class LineAnswer(_Answer):
@@ -141,9 +163,18 @@ class LineAnswer(_Answer):
             balance_after=self.balance_after,
             currency=self.currency,
             booked_at=self.booked_at,
-            returned=BankReturn(reference=self.return_id, code=self.return_code or "", detail=self.return_detail or "")
-            if self.return_id
-            else None,
+            returned=self._returned(),
+        )
+
+    def _returned(self) -> BankReturn | None:
+        if not self.return_id or not self.return_code:
+            return None
+        return BankReturn(
+            reference=self.return_id,
+            code=self.return_code,
+            detail=self.return_detail or "",
+            amount=Money(abs(self.amount), self.currency),
+            returned_at=self.booked_at,
         )
 
 

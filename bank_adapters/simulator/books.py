@@ -32,7 +32,7 @@ class AccountStatus(StrEnum):
 
 
 class MovementKind(StrEnum):
-    """Why money moved: an opening balance, a payment, the undoing of a duplicate, or a payment that came back."""
+    """Why money moved: an account's opening balance, a payment, the undoing of a duplicate, a payment coming back."""
 
     OPENING = "opening"
     PAYMENT = "payment"
@@ -167,7 +167,8 @@ def move(
 ) -> None:
     """Move `amount` between two accounts: two balances and two immutable entries.
 
-    Raises sqlite3.IntegrityError where the source has less than that available.
+    Raises sqlite3.IntegrityError where a customer has less than that available. What comes back is taken from Sagapay
+    even where it is no longer there.
     """
     movement_id = secrets.token_hex(8)
     for account_id, change in ((source, -amount), (destination, amount)):

@@ -1,6 +1,7 @@
 """A typed client of the bank's administration, for demonstrations and tests. The platform itself never uses it."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,9 +13,12 @@ from bank_adapters.simulator.faults import FaultKind, Operation
 from bank_adapters.simulator.models import (
     AccountsView,
     AccountView,
+    AdvanceRequest,
     ApprovalView,
     ApproveRequest,
     BooksView,
+    ClockRequest,
+    ClockView,
     CountView,
     FaultRequest,
     FaultsView,
@@ -23,6 +27,7 @@ from bank_adapters.simulator.models import (
     ReturnView,
     TotalsView,
 )
+from bank_adapters.simulator.records import Direction
 
 View = TypeVar("View", bound=BaseModel)
 
@@ -116,10 +121,35 @@ class BankAdmin:
         """Let the bank notice that it made a payment twice. Returns how many it undoes."""
         return (await self._call(CountView, "POST", f"/v1/payments/{reference}/correction")).count
 
-    async def give_back(self, reference: str, code: str, amount: int | None = None) -> ReturnView:
-        """Return a settled payment with a network's code; another amount than its own is the bank's mistake."""
-        body = ReturnRequest(code=code, amount=amount)
+    async def give_back(
+        self,
+        reference: str,
+        code: str,
+        amount: int | None = None,
+        *,
+        currency: str = "USD",
+        invented: Direction | None = None,
+    ) -> ReturnView:
+        """Let a settled payment come back: whole or (wrongly) `amount`; again; or one that was never given."""
+        body = ReturnRequest(code=code, amount=amount, currency=currency, invented=invented)
         return await self._call(ReturnView, "POST", f"/v1/payments/{reference}/return", body)
+
+    async def clock(self) -> datetime:
+        """The bank's business time."""
+        return (await self._call(ClockView, "GET", "/v1/clock")).now
+
+    async def set_clock(self, at: datetime) -> datetime:
+        """Jump to a time, from which it goes on."""
+        return (await self._call(ClockView, "PUT", "/v1/clock", ClockRequest(at=at))).now
+
+    async def advance_clock(self, by: timedelta) -> datetime:
+        """Let time pass at the bank."""
+        body = AdvanceRequest(seconds=by.total_seconds())
+        return (await self._call(ClockView, "POST", "/v1/clock/advance", body)).now
+
+    async def reset_clock(self) -> datetime:
+        """The machine's time again."""
+        return (await self._call(ClockView, "DELETE", "/v1/clock")).now
 
     async def books(self) -> BooksView:
         """The totals of each currency, and whether they sum to zero."""

@@ -25,10 +25,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A connection inside a transaction, and the one time (microseconds since 1970) of all that happens in it."""
+    """A connection inside a transaction, and the one time (microseconds since 1970) of all that happens in it.
+
+    `now` is the bank's business time, which tests may set `ahead` of the machine's.
+    """
 
     connection: sqlite3.Connection
     now: int
+    ahead: int = 0
+
+    @property
+    def machine_now(self) -> int:
+        """The machine's time, by which callers say until when a request is valid."""
+        return self.now - self.ahead
 
 
 Work = Callable[[Session], T]
@@ -53,6 +62,19 @@ def connect(path: Path) -> sqlite3.Connection:
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;" + SCHEMA
     )
     return connection
+
+
+def set_clock(session: Session, now: int | None) -> None:
+    """Let the bank's business time be `now` and go on from there; with None, be the machine's again."""
+    session.connection.execute(
+        "INSERT INTO clock VALUES (1, ?) ON CONFLICT (only_row) DO UPDATE SET offset_micros = excluded.offset_micros",
+        (0 if now is None else now - session.machine_now,),
+    )
+
+
+def _ahead(connection: sqlite3.Connection) -> int:
+    row = connection.execute("SELECT offset_micros FROM clock").fetchone()
+    return 0 if row is None else int(row["offset_micros"])
 
 
 class _Job(Generic[T]):
@@ -132,10 +154,14 @@ class Database:
             group.append(job)
         return group, False
 
+    def _session(self) -> Session:
+        machine_now, ahead = to_micros(self._clock.now()), _ahead(self._connection)
+        return Session(self._connection, machine_now + ahead, ahead)
+
     def _commit(self, group: list[_Job[object]]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            session = Session(self._connection, to_micros(self._clock.now()))
+            session = self._session()
             self._before(session)
             for job in group:
                 job.attempt(session)

@@ -15,6 +15,7 @@ class Operation(StrEnum):
     PULL = "pull"
     PUSH = "push"
     LOOK_UP = "look_up"
+    CANCEL = "cancel"
     STATEMENT = "statement"
     LINK = "link"
     ANY = "any"

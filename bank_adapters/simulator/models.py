@@ -7,6 +7,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from bank_adapters.simulator.books import AccountStatus, MovementKind
 from bank_adapters.simulator.faults import FaultKind, Operation
+from bank_adapters.simulator.rails import Rail
 from bank_adapters.simulator.records import Direction, State
 from domain.money import CURRENCIES, MAX_MINOR_UNITS
 
@@ -113,23 +114,32 @@ class PaymentRequest(_Request):
     account_token: Token
     amount: Amount
     currency: Currency
+    rail: Rail = Rail.INSTANT
     memo: Annotated[str, Field(max_length=140)] | None = None
 
 
 class ReturnRequest(_Request):
-    """Return a settled payment. `amount` only where the bank makes a mistake."""
+    """Return a settled payment: all of it unless `amount` says otherwise, again where it has come back already.
 
-    code: Annotated[str, Field(pattern=r"^R[0-9]{2}$", examples=["R10"])]
+    Of a reference that the bank was never given, only where `invented` and `amount` say what to make up.
+    """
+
+    code: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,10}$", examples=["R10"])]
     amount: Amount | None = None
+    currency: Currency = "USD"
+    invented: Direction | None = None
 
 
 class ReturnView(_View):
-    """How a payment came back; amounts are minor units."""
+    """A return: the bank's own reference of it, and the payment's."""
 
-    return_id: Annotated[str, Field(examples=["ret_5d1f"])]
+    return_id: Annotated[str, Field(examples=["ret_77aa"])]
+    reference: Reference
     code: Annotated[str, Field(examples=["R10"])]
     detail: Annotated[str, Field(examples=["Not known or not authorised"])]
     amount: Amount
+    currency: Currency
+    direction: Direction
     returned_at: Moment
 
 
@@ -141,11 +151,16 @@ class PaymentView(_View):
     direction: Direction
     amount: Amount
     currency: Currency
+    rail: Rail
+    batch: Annotated[str, Field(examples=["ach-2026-03-02"])] | None
     state: State
     refusal_code: Annotated[str, Field(examples=["R01"])] | None
     refusal_detail: Annotated[str, Field(examples=["Insufficient funds"])] | None
     retryable: bool
+    rail_only: Annotated[bool, Field(description="The rail refused it, another may carry it.")]
     received_at: Moment
+    cancellable_until: Moment | None
+    settles_at: Moment | None
     settled_at: Moment | None
     returned: ReturnView | None = None
 
@@ -161,9 +176,9 @@ class LineView(_View):
     balance_after: Annotated[int, Field(examples=[97_500])]
     currency: Currency
     booked_at: Moment
-    return_id: Annotated[str, Field(examples=["ret_5d1f"])] | None = None
-    return_code: Annotated[str, Field(examples=["R10"])] | None = None
-    return_detail: str | None = None
+    return_id: Annotated[str, Field(examples=["ret_77aa"])] | None
+    return_code: Annotated[str, Field(examples=["R10"])] | None
+    return_detail: str | None
 
 
 class StatementQuery(_Request):
@@ -271,6 +286,25 @@ class FaultsView(_View):
     """All faults that were not removed, oldest first."""
 
     faults: list[FaultView]
+
+
+class ClockRequest(_Request):
+    """The bank's business time, from which it goes on."""
+
+    at: AwareDatetime
+
+
+class AdvanceRequest(_Request):
+    """Let time pass at the bank."""
+
+    seconds: Annotated[float, Field(ge=0, le=366 * 86_400, examples=[86_400])]
+
+
+class ClockView(_View):
+    """The bank's business time, and how far it is ahead of the machine's."""
+
+    now: Moment
+    ahead_seconds: Annotated[float, Field(examples=[86_400.0])]
 
 
 class CountView(_View):

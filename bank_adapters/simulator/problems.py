@@ -55,7 +55,7 @@ class PaymentNotSeen(BankProblem):
 
 
 class CannotReturn(BankProblem):
-    """The payment cannot come back."""
+    """Only what has settled comes back."""
 
     code, status = "cannot_return", 409
 

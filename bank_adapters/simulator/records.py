@@ -8,6 +8,7 @@ from enum import StrEnum
 from bank_adapters.simulator import books
 from bank_adapters.simulator.books import AccountKind
 from bank_adapters.simulator.database import Session
+from bank_adapters.simulator.rails import Batch, Rail
 from bank_adapters.simulator.refusals import Refusal
 
 
@@ -19,36 +20,44 @@ class Direction(StrEnum):
 
 
 class State(StrEnum):
-    """An accepted payment has its money reserved and settles later; a settled one may come back; others are final."""
+    """An accepted payment has its money reserved and settles later. A settled one may be returned later still."""
 
     ACCEPTED = "accepted"
     SETTLED = "settled"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
     RETURNED = "returned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What was asked for. `valid_until`: do not start later than that (microseconds since 1970)."""
+    """What was asked for. `valid_until`: do not start later, by the machine's time (microseconds since 1970)."""
 
     reference: str
     direction: Direction
     account_token: str
     amount: int
     currency: str
+    rail: Rail = Rail.INSTANT
     memo: str | None = None
     valid_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Return:
-    """A payment that came back. `returned_at` in microseconds since 1970, `amount` in minor units."""
+    """What came back: the bank's own id of it, and the payment's reference. `returned_at` in microseconds since 1970.
+
+    `payment_id` is None where the bank was never given such a payment.
+    """
 
     return_id: str
-    payment_id: str
+    payment_id: str | None
+    reference: str
+    direction: Direction
     code: str
     detail: str
     amount: int
+    currency: str
     returned_at: int
 
 
@@ -64,11 +73,15 @@ class Payment:
     amount: int
     currency: str
     memo: str | None
+    rail: Rail
+    batch: str | None
     state: State
     refusal_code: str | None
     refusal_detail: str | None
     retryable: bool
+    rail_only: bool
     received_at: int
+    cancellable_until: int | None
     settles_at: int | None
     settled_at: int | None
     duplicate_of: str | None
@@ -83,6 +96,7 @@ def record(
     account_id: str | None,
     *,
     refusal: Refusal | None = None,
+    batch: Batch | None = None,
     settles_at: int | None = None,
     duplicate_of: str | None = None,
     corrects_at: int | None = None,
@@ -103,11 +117,15 @@ def record(
         amount=order.amount,
         currency=order.currency,
         memo=order.memo,
+        rail=order.rail,
+        batch=batch.name if batch else None,
         state=state,
         refusal_code=refusal.code if refusal else None,
         refusal_detail=refusal.detail if refusal else None,
         retryable=refusal.retryable if refusal else False,
+        rail_only=refusal.rail_only if refusal else False,
         received_at=session.now,
+        cancellable_until=batch.closes_at if batch else None,
         settles_at=settles_at,
         settled_at=settled_at,
         duplicate_of=duplicate_of,
@@ -117,11 +135,11 @@ def record(
     session.connection.execute(
         """
         INSERT INTO payments (payment_id, reference, direction, account_token, account_id, amount, currency, memo,
-                              state, refusal_code, refusal_detail, retryable, received_at, settles_at, settled_at,
-                              duplicate_of, corrects_at, corrected_at)
-        VALUES (:payment_id, :reference, :direction, :account_token, :account_id, :amount, :currency, :memo, :state,
-                :refusal_code, :refusal_detail, :retryable, :received_at, :settles_at, :settled_at,
-                :duplicate_of, :corrects_at, :corrected_at)
+                              rail, batch, state, refusal_code, refusal_detail, retryable, rail_only, received_at,
+                              cancellable_until, settles_at, settled_at, duplicate_of, corrects_at, corrected_at)
+        VALUES (:payment_id, :reference, :direction, :account_token, :account_id, :amount, :currency, :memo,
+                :rail, :batch, :state, :refusal_code, :refusal_detail, :retryable, :rail_only, :received_at,
+                :cancellable_until, :settles_at, :settled_at, :duplicate_of, :corrects_at, :corrected_at)
         """,
         asdict(payment),
     )
@@ -143,7 +161,7 @@ def _first_return(session: Session, payment: Payment) -> Return:
     row = session.connection.execute(
         "SELECT * FROM returns WHERE payment_id = ? ORDER BY rowid LIMIT 1", (payment.payment_id,)
     ).fetchone()
-    return Return(**dict(row))
+    return Return(**{**dict(row), "direction": Direction(row["direction"])})
 
 
 def payment_of(row: sqlite3.Row) -> Payment:
@@ -152,8 +170,10 @@ def payment_of(row: sqlite3.Row) -> Payment:
         **{
             **dict(row),
             "direction": Direction(row["direction"]),
+            "rail": Rail(row["rail"]),
             "state": State(row["state"]),
             "retryable": bool(row["retryable"]),
+            "rail_only": bool(row["rail_only"]),
         }
     )
 

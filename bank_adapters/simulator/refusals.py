@@ -7,11 +7,15 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A code, a sentence, and whether a new payment under a new reference may succeed later."""
+    """A code, a sentence, whether a new payment under a new reference may succeed later, and whether it is the rail's.
+
+    What the rail alone refuses, another rail may carry.
+    """
 
     code: str
     detail: str
     retryable: bool = False
+    rail_only: bool = False
 
 
 INSUFFICIENT_FUNDS: Final = Refusal("R01", "Insufficient funds", retryable=True)
@@ -21,6 +25,8 @@ ACCOUNT_FROZEN: Final = Refusal("R16", "Account frozen")
 # The bank's own: no ACH code speaks of the originator's balance, or of a currency.
 SETTLEMENT_EMPTY: Final = Refusal("S01", "Sagapay's settlement account does not cover the payment", retryable=True)
 WRONG_CURRENCY: Final = Refusal("S02", "The account is kept in another currency")
+OVER_LIMIT: Final = Refusal("S03", "The amount is above the rail's limit", rail_only=True)
+NOT_ON_RAIL: Final = Refusal("S04", "The account cannot be reached over this rail", rail_only=True)
 
 _KNOWN: Final = MappingProxyType(
     {
@@ -36,6 +42,8 @@ _KNOWN: Final = MappingProxyType(
             Refusal("R29", "The corporate customer advises that the entry is not authorised"),
             SETTLEMENT_EMPTY,
             WRONG_CURRENCY,
+            OVER_LIMIT,
+            NOT_ON_RAIL,
         )
     }
 )

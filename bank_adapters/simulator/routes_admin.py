@@ -6,19 +6,23 @@ from fastapi import APIRouter, Query, status
 
 from bank_adapters.simulator import books, faults, links, returns, settlement
 from bank_adapters.simulator.books import Account, AccountKind
-from bank_adapters.simulator.database import Session
+from bank_adapters.simulator.database import Session, set_clock, to_micros, to_moment
 from bank_adapters.simulator.faults import Fault
 from bank_adapters.simulator.models import (
     AccountsView,
     AccountView,
+    AdvanceRequest,
     ApprovalView,
     ApproveRequest,
     BooksView,
+    ClockRequest,
+    ClockView,
     CountView,
     FaultRequest,
     FaultsView,
     FaultView,
     Health,
+    ProblemView,
     ReturnRequest,
     ReturnView,
     StatusRequest,
@@ -26,7 +30,8 @@ from bank_adapters.simulator.models import (
 )
 from bank_adapters.simulator.problems import AccountUnknown, FaultUnknown
 from bank_adapters.simulator.records import Return, counts
-from bank_adapters.simulator.routes_banking import CONFLICT, GONE, NOT_FOUND, DeskHere
+from bank_adapters.simulator.returns import ReturnOrder
+from bank_adapters.simulator.routes_banking import GONE, NOT_FOUND, DeskHere
 
 router = APIRouter(tags=["administration"])
 
@@ -87,11 +92,40 @@ async def correct(desk: DeskHere, reference: str) -> CountView:
     "/v1/payments/{reference}/return",
     status_code=status.HTTP_201_CREATED,
     response_model=ReturnView,
-    responses={**NOT_FOUND, **CONFLICT},
+    responses={**NOT_FOUND, 409: {"model": ProblemView, "description": "It does not come back."}},
 )
 async def give_back(desk: DeskHere, reference: str, body: ReturnRequest) -> Return:
-    """A settled payment comes back: the customer disputes a pull, or the receiver refuses a push."""
-    return await desk.database.run(lambda session: returns.give_back(session, reference, body.code, body.amount))
+    """A settled payment comes back; each call is a return of its own."""
+    order = ReturnOrder(reference=reference, **dict(body))
+    return await desk.database.run(lambda session: returns.give_back(session, order))
+
+
+@router.get("/v1/clock")
+async def read_clock(desk: DeskHere) -> ClockView:
+    """The bank's business time."""
+    return await desk.database.run(_clock)
+
+
+@router.put("/v1/clock")
+async def put_clock(desk: DeskHere, body: ClockRequest) -> ClockView:
+    """Jump to a time; what falls due by then has happened on time."""
+    await desk.database.run(lambda session: set_clock(session, to_micros(body.at)))
+    return await desk.database.run(_clock)
+
+
+@router.post("/v1/clock/advance")
+async def advance_clock(desk: DeskHere, body: AdvanceRequest) -> ClockView:
+    """Let time pass."""
+    micros = round(body.seconds * 1_000_000)
+    await desk.database.run(lambda session: set_clock(session, session.now + micros))
+    return await desk.database.run(_clock)
+
+
+@router.delete("/v1/clock")
+async def reset_clock(desk: DeskHere) -> ClockView:
+    """The machine's time again."""
+    await desk.database.run(lambda session: set_clock(session, None))
+    return await desk.database.run(_clock)
 
 
 @router.get("/v1/books")
@@ -148,6 +182,10 @@ async def remove_fault(desk: DeskHere, fault_id: int) -> CountView:
     if not count:
         raise FaultUnknown
     return CountView(count=count)
+
+
+def _clock(session: Session) -> ClockView:
+    return ClockView(now=to_moment(session.now), ahead_seconds=session.ahead / 1_000_000)
 
 
 def _chosen(session: Session, body: ApproveRequest) -> Account:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime
 from bank_adapters.simulator import links, micro_deposits, payments, statement
 from bank_adapters.simulator.database import Session, to_micros, to_moment
 from bank_adapters.simulator.desk import Desk
-from bank_adapters.simulator.faults import FaultKind, Operation, Taken
+from bank_adapters.simulator.faults import FaultKind, Operation, Taken, Whose
 from bank_adapters.simulator.models import (
     ExchangeRequest,
     ExchangeView,
@@ -55,7 +55,6 @@ router = APIRouter(
         504: {"model": ProblemView, "description": "No answer in time; the request may have been processed."},
     },
 )
-CONFLICT: dict[int | str, dict[str, object]] = {409: {"model": ProblemView, "description": "Not as it stands."}}
 NOT_FOUND: dict[int | str, dict[str, object]] = {404: {"model": ProblemView, "description": "Unknown."}}
 GONE: dict[int | str, dict[str, object]] = {410: {"model": ProblemView, "description": "Expired."}}
 REPLAYED: dict[int | str, dict[str, object]] = {
@@ -110,12 +109,20 @@ async def push(desk: DeskHere, response: Response, body: PaymentRequest, valid_u
 @router.get("/payments/{reference}", response_model=PaymentView, responses=NOT_FOUND)
 async def look_up(desk: DeskHere, reference: Annotated[Reference, Path()]) -> Payment:
     """Has the bank seen this reference, and what became of it?"""
+    payment, taken = await desk.serve(
+        Operation.LOOK_UP, _account_of(reference), lambda session: find(session, reference)
+    )
+    if payment is None:
+        raise PaymentNotSeen
+    return _as_told(payment, taken)
 
-    def whose(session: Session) -> str | None:
-        payment = find(session, reference)
-        return payment.account_id if payment else None
 
-    payment, taken = await desk.serve(Operation.LOOK_UP, whose, lambda session: find(session, reference))
+@router.post("/payments/{reference}/cancellation", response_model=PaymentView, responses=NOT_FOUND)
+async def cancel(desk: DeskHere, reference: Annotated[Reference, Path()]) -> Payment:
+    """Take a payment back while its batch is open; answers what became of it."""
+    payment, taken = await desk.serve(
+        Operation.CANCEL, _account_of(reference), lambda session: payments.cancel(session, reference)
+    )
     if payment is None:
         raise PaymentNotSeen
     return _as_told(payment, taken)
@@ -146,6 +153,14 @@ def _nobody(_session: Session) -> None:
     return None
 
 
+def _account_of(reference: str) -> Whose:
+    def whose(session: Session) -> str | None:
+        payment = find(session, reference)
+        return payment.account_id if payment else None
+
+    return whose
+
+
 def _order(direction: Direction, body: PaymentRequest, valid_until: AwareDatetime | None) -> Order:
     return Order(
         direction=direction,
@@ -153,6 +168,7 @@ def _order(direction: Direction, body: PaymentRequest, valid_until: AwareDatetim
         account_token=body.account_token,
         amount=body.amount,
         currency=body.currency,
+        rail=body.rail,
         memo=body.memo,
         valid_until=to_micros(valid_until) if valid_until else None,
     )
@@ -174,7 +190,7 @@ async def _receive(desk: Desk, response: Response, order: Order) -> Payment:
 def _as_told(payment: Payment, taken: Taken) -> Payment:
     # Notices out of order: a settled payment is told as accepted and an accepted one as settled, as by a bank whose
     # answers come from copies that are behind, or whose notices overtake each other.
-    if FaultKind.WRONG_ORDER not in taken or payment.state in (State.REFUSED, State.RETURNED):
+    if FaultKind.WRONG_ORDER not in taken or payment.state not in (State.ACCEPTED, State.SETTLED):
         return payment
     if payment.state is State.SETTLED:
         return replace(payment, state=State.ACCEPTED, settled_at=None)

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS accounts (
     status      TEXT NOT NULL CHECK (status IN ('open', 'frozen', 'closed')),
     balance     INTEGER NOT NULL DEFAULT 0,
     held        INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0),
-    CHECK (kind = 'vault' OR balance - held >= 0)
+    CHECK (kind <> 'customer' OR balance - held >= 0)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_house_account ON accounts (kind, currency) WHERE kind <> 'customer';
 
@@ -35,11 +35,15 @@ CREATE TABLE IF NOT EXISTS payments (
     amount         INTEGER NOT NULL CHECK (amount > 0),
     currency       TEXT NOT NULL,
     memo           TEXT,
-    state          TEXT NOT NULL CHECK (state IN ('accepted', 'settled', 'refused', 'returned')),
+    rail           TEXT NOT NULL CHECK (rail IN ('instant', 'ach')),
+    batch          TEXT,
+    state          TEXT NOT NULL CHECK (state IN ('accepted', 'settled', 'refused', 'cancelled', 'returned')),
     refusal_code   TEXT,
     refusal_detail TEXT,
     retryable      INTEGER NOT NULL DEFAULT 0,
+    rail_only      INTEGER NOT NULL DEFAULT 0,
     received_at    INTEGER NOT NULL,
+    cancellable_until INTEGER,
     settles_at     INTEGER,
     settled_at     INTEGER,
     duplicate_of   TEXT REFERENCES payments,
@@ -47,6 +51,7 @@ CREATE TABLE IF NOT EXISTS payments (
     corrected_at   INTEGER,
     CHECK ((state = 'refused') = (refusal_code IS NOT NULL)),
     CHECK ((state IN ('settled', 'returned')) = (settled_at IS NOT NULL)),
+    CHECK ((rail = 'ach') = (batch IS NOT NULL) OR state = 'refused'),
     CHECK (state = 'refused' OR account_id IS NOT NULL)
 ) STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS one_payment_per_reference ON payments (reference) WHERE duplicate_of IS NULL;
@@ -55,13 +60,21 @@ CREATE INDEX IF NOT EXISTS duplicates ON payments (duplicate_of) WHERE duplicate
 
 CREATE TABLE IF NOT EXISTS returns (
     return_id   TEXT PRIMARY KEY,
-    payment_id  TEXT NOT NULL REFERENCES payments,
+    payment_id  TEXT REFERENCES payments,
+    reference   TEXT NOT NULL,
+    direction   TEXT NOT NULL CHECK (direction IN ('pull', 'push')),
     code        TEXT NOT NULL,
     detail      TEXT NOT NULL,
     amount      INTEGER NOT NULL CHECK (amount > 0),
+    currency    TEXT NOT NULL,
     returned_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS returns_of_payment ON returns (payment_id);
+
+CREATE TABLE IF NOT EXISTS clock (
+    only_row      INTEGER PRIMARY KEY CHECK (only_row = 1),
+    offset_micros INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE IF NOT EXISTS entries (
     entry_id      INTEGER PRIMARY KEY AUTOINCREMENT,

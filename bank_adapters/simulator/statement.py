@@ -8,7 +8,10 @@ from bank_adapters.simulator.database import Session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One entry. `amount` is signed, positive where Sagapay received; `booked_at` in microseconds since 1970."""
+    """One entry. `amount` is signed, positive where Sagapay received; `booked_at` in microseconds since 1970.
+
+    A return has its own reference beside that of the payment, which may be one that the bank was never given.
+    """
 
     line: int
     kind: MovementKind
@@ -29,9 +32,10 @@ def lines(
     """At most `limit` lines above line `since` that were booked in [booked_from, booked_until)."""
     rows = session.connection.execute(
         """
-        SELECT e.entry_id AS line, e.kind, p.reference, e.payment_id, e.amount, e.balance_after, a.currency,
+        SELECT e.entry_id AS line, e.kind, coalesce(p.reference, r.reference) AS reference,
+               coalesce(e.payment_id, e.return_id) AS payment_id, e.amount, e.balance_after, a.currency,
                e.booked_at, r.return_id, r.code AS return_code, r.detail AS return_detail
-          FROM entries e JOIN accounts a USING (account_id) JOIN payments p USING (payment_id)
+          FROM entries e JOIN accounts a USING (account_id) LEFT JOIN payments p USING (payment_id)
           LEFT JOIN returns r ON r.return_id = e.return_id
          WHERE a.kind = 'settlement' AND a.kind <> 'customer' AND a.currency = :currency AND e.entry_id > :since
            AND e.booked_at >= :booked_from AND e.booked_at < :booked_until

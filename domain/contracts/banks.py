@@ -14,6 +14,7 @@ class BankState(StrEnum):
     ACCEPTED = "accepted"
     SETTLED = "settled"
     REFUSED = "refused"
+    CANCELLED = "cancelled"
     NOT_SEEN = "not_seen"
     NOT_SENT = "not_sent"
 

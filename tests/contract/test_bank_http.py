@@ -21,6 +21,7 @@ PAYMENT: dict[str, object] = {
     "direction": "pull",
     "amount": 100,
     "currency": "USD",
+    "rail": "instant",
     "state": "settled",
     "settled_at": "2026-03-02T15:04:05Z",
 }
@@ -99,6 +100,8 @@ UNCERTAIN: dict[str, Handler] = {
     "the other direction": saying("200 OK", json.dumps({**PAYMENT, "direction": "push"})),
     "an amount that is none": saying("200 OK", json.dumps({**PAYMENT, "amount": -100})),
     "an amount as text": saying("200 OK", json.dumps({**PAYMENT, "amount": "100"})),
+    "another rail": saying("200 OK", json.dumps({**PAYMENT, "rail": "ach"})),
+    "a return without its code": saying("200 OK", json.dumps({**PAYMENT, "state": "returned"})),
     "a state nobody knows": saying("200 OK", json.dumps({**PAYMENT, "state": "maybe"})),
 }
 

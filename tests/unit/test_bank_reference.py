@@ -33,6 +33,8 @@ def test_every_fault_and_every_refusal_is_described() -> None:
         refusals.ACCOUNT_FROZEN,
         refusals.SETTLEMENT_EMPTY,
         refusals.WRONG_CURRENCY,
+        refusals.OVER_LIMIT,
+        refusals.NOT_ON_RAIL,
     }
     assert {refusal.code for refusal in decided} | set(FaultKind) <= rows()
     assert all(f"`{operation}`" in PAGE for operation in Operation)
