@@ -92,6 +92,10 @@ class BankActivities:
             # An attempt that still saw the link as it was has sent within a window of the change, or never does.
             if may_be_sent and asked_at < account.status_since + 2 * _window(bank):
                 raise BankUnavailable(f"{barred} An earlier request may still turn up; the bank is asked again.")
+            # A workflow that was reset does not know of an earlier run's request; the bank does.
+            known = await bank.look_up(command.reference)
+            if not isinstance(known, NotSeen):
+                return _reply(known, command.amount)
             return BankReply(state=BankState.NOT_SENT, refusal_detail=barred)
         not_after = activity.info().started_time + _window(bank)
         if datetime.now(UTC) > not_after:
@@ -100,6 +104,7 @@ class BankActivities:
             reference=command.reference,
             account_token=account.account_token,
             amount=command.amount,
+            rail=command.rail,
             memo=command.memo,
             not_after=not_after,
         )
@@ -133,4 +138,5 @@ def _reply(payment: BankPayment, asked: Money) -> BankReply:
         bank_payment_id=payment.bank_payment_id,
         refusal_code=payment.refusal_code,
         refusal_detail=payment.refusal_detail,
+        rail_only=payment.rail_only,
     )

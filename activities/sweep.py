@@ -67,4 +67,5 @@ def _request_of(transaction: Transaction, plan: RetryPlan) -> PaymentRequest:
         memo=transaction.memo,
         plan=plan,
         hold_id=transaction.hold_id,
+        rails=transaction.rails,
     )

@@ -20,6 +20,7 @@ from domain.contracts.workflows import payment_workflow_id
 from domain.errors import IdempotencyKeyReused, LedgerUnavailable, NotRecordedYet, Unavailable
 from domain.ids import BankAccountId, HoldId, TransactionId, WalletId
 from domain.money import Money
+from domain.rails import Rail
 from domain.transactions import TransactionKind
 from infra.settings import Settings
 from ledger.service import LedgerService, RecordedKey
@@ -43,6 +44,7 @@ class Intent:
     memo: str | None = None
     hold_id: HoldId | None = None
     releases_rest: bool = False
+    rails: tuple[Rail, ...] = ()
     barred: Failure | None = None
 
 
@@ -106,6 +108,7 @@ class Acceptance:
             plan=self._plan,
             hold_id=intent.hold_id,
             releases_rest=intent.releases_rest,
+            rails=intent.rails,
             barred=intent.barred,
         )
 

@@ -13,6 +13,7 @@ from api.openapi import LOCATION, PAYMENTS, REPLAYED, TRANSFERS, problems, succe
 from api.schemas import BankPaymentBody, TransferBody
 from api.security import App, Caller
 from api.views import TransactionView
+from bank_adapters.routing import rails_for
 from domain.contracts.payments import Failure
 from domain.errors import DecisionCode, NotFound, SelfTransfer
 from domain.transactions import TransactionKind
@@ -99,6 +100,7 @@ async def _bank_payment(
         destination=owner.wallet_id if deposit else None,
         bank_account_id=account.bank_account_id,
         bank=account.bank,
+        rails=rails_for(body.rail, body.money, backends.bank(account.bank).capabilities),
         barred=Failure(code=DecisionCode.BANK_ACCOUNT_INACTIVE, detail=why_not) if why_not else None,
     )
     return await _accept(backends, intent)

@@ -12,6 +12,7 @@ from domain.errors import InvalidId
 from domain.holds import LONGEST_LIFE
 from domain.ids import BankAccountId, UserId, WalletId
 from domain.money import CURRENCIES, MAX_MINOR_UNITS, Money
+from domain.rails import RailChoice
 
 KEY_PATTERN: Final = "^[!-~]{1,255}$"
 _NO_CONTROLS: Final = r"^[^\u0000-\u001f\u007f]*$"
@@ -100,6 +101,13 @@ ItemKey = Annotated[
     ),
 ]
 Mode = Annotated[BatchMode, Field(strict=False, description="Each transfer for itself, or all or none.")]
+RailWanted = Annotated[
+    RailChoice,
+    Field(
+        strict=False,
+        description="instant is final within seconds, ach takes banking days; auto: what carries the amount.",
+    ),
+]
 Bank = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,31}$", description="A bank in the registry.")]
 
 
@@ -193,6 +201,7 @@ class BankPaymentBody(Body):
                 "bank_account_id": _BANK_ACCOUNT_EXAMPLE,
                 "amount": 50000,
                 "currency": "USD",
+                "rail": "auto",
             }
         }
     )
@@ -201,6 +210,7 @@ class BankPaymentBody(Body):
     bank_account_id: BankAccountId
     amount: Amount
     currency: Currency
+    rail: RailWanted = RailChoice.AUTO
 
     @property
     def money(self) -> Money:

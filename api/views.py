@@ -10,6 +10,7 @@ from domain.bank_accounts import BankAccountStatus
 from domain.contracts.payments import Attention, Failure, PaymentRequest, PaymentResult
 from domain.ids import BankAccountId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import MAX_MINOR_UNITS
+from domain.rails import Rail, RailChoice
 from domain.transactions import TransactionKind, TransactionStatus
 from events.history import HistoryItem
 from ledger.bank_accounts import BankAccount
@@ -53,6 +54,9 @@ class TransactionView(View):
     receiver_id: WalletId | None = Field(default=None, description="Of a transfer.")
     wallet_id: WalletId | None = Field(default=None, description="Of a deposit or withdrawal.")
     bank_account_id: BankAccountId | None = Field(default=None, description="Of a deposit or withdrawal.")
+    rail: RailChoice | None = Field(
+        default=None, description="Of a deposit or withdrawal: its only rail, or auto where another may still carry it."
+    )
     hold_id: HoldId | None = Field(default=None, description="Of a transfer that captures a hold.")
     memo: str | None = None
     failure: FailureView | None = Field(default=None, description="Where the status is failed.")
@@ -210,6 +214,16 @@ def _sides(kind: TransactionKind, source: WalletId | None, destination: WalletId
     return {"wallet_id": source or destination}
 
 
+def _rail(rails: Sequence[Rail]) -> RailChoice | None:
+    match rails:
+        case []:
+            return None
+        case [only]:
+            return RailChoice(only)
+        case _:
+            return RailChoice.AUTO
+
+
 def view_of_request(request: PaymentRequest, result: PaymentResult) -> TransactionView:
     """A payment that was recorded a moment ago, without asking the ledger again."""
     return TransactionView(
@@ -219,6 +233,7 @@ def view_of_request(request: PaymentRequest, result: PaymentResult) -> Transacti
         amount=request.amount.minor_units,
         currency=request.amount.currency,
         bank_account_id=request.bank_account_id,
+        rail=_rail(request.rail_plan),
         hold_id=request.hold_id,
         memo=request.memo,
         failure=_failure(result.failure),
@@ -236,6 +251,7 @@ def view_of_transaction(found: Transaction) -> TransactionView:
         amount=found.amount.minor_units,
         currency=found.amount.currency,
         bank_account_id=found.bank_account_id,
+        rail=_rail(found.rails),
         hold_id=found.hold_id,
         memo=found.memo,
         failure=_failure(found.failure),

@@ -12,6 +12,7 @@ from domain.calendar import banking_date
 from domain.contracts.payments import Failure, PaymentRequest, ReturnNotice, StepCommand, StepResult
 from domain.errors import LedgerRejected
 from domain.ids import HoldId, WalletId
+from domain.rails import Rail
 from domain.transactions import Step, StepDecision, TransactionStatus, move
 from ledger import holds
 from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, receivable_of, system_account
@@ -74,23 +75,25 @@ class Book:
         return latest
 
 
-def wanted_by(transaction: Transaction, step: Step, shards: int) -> Wanted:
-    """The accounts of the step's roles; `shards` is how many there are.
+def wanted_by(transaction: Transaction, step: Step, shards: int, rail: Rail | None = None) -> Wanted:
+    """The accounts of the step's roles; `shards` is how many there are, `rail` the bank's that is used.
 
-    Raises LedgerRejected for one in two roles, and for another kind's step.
+    Raises LedgerRejected for one in two roles, for another kind's step, and for a rail that is not the payment's.
     """
     rule = RULES[step]
     if rule.kind is not transaction.kind:
         raise LedgerRejected(f"{step} is not a step of a {transaction.kind}")
     if (rule.hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
         raise LedgerRejected(f"{step} is for captures of a hold, and nothing else is")
-    wanted = {role: _account_of(transaction, role, shards) for role in ROLES[step]}
+    if rail is not None and rail not in transaction.rails:
+        raise LedgerRejected(f"{transaction.transaction_id} does not go over {rail}")
+    wanted = {role: _account_of(transaction, role, shards, rail) for role in ROLES[step]}
     if len({account.hex for account in wanted.values()}) != len(wanted):
         raise LedgerRejected(f"{transaction.transaction_id} moves money from an account to itself")
     return wanted
 
 
-def _account_of(transaction: Transaction, role: Role, shards: int) -> WalletId | SystemAccount:
+def _account_of(transaction: Transaction, role: Role, shards: int, rail: Rail | None) -> WalletId | SystemAccount:
     match role:
         case Role.SOURCE:
             wallet = transaction.source_wallet_id
@@ -105,7 +108,9 @@ def _account_of(transaction: Transaction, role: Role, shards: int) -> WalletId |
             return receivable_of(transaction.destination_wallet_id, transaction.amount.currency)
         case _:
             assert transaction.bank is not None, f"{transaction.transaction_id} names no bank"
-            return system_account(role, transaction.bank, transaction.amount.currency, transaction.transaction_id)
+            cleared_over = rail or next(iter(transaction.rails), None)
+            party = f"{transaction.bank}.{cleared_over}" if role is Role.CLEARING else transaction.bank
+            return system_account(role, party, transaction.amount.currency, transaction.transaction_id)
     assert wallet is not None, f"{transaction.transaction_id} has no {role}"
     return wallet
 
@@ -140,6 +145,7 @@ def proposed(request: PaymentRequest) -> Transaction:
         created_at=request.effective_at,
         completed_at=None,
         hold_id=request.hold_id,
+        rails=request.rail_plan,
     )
 
 
@@ -260,7 +266,7 @@ class Recorded:
         if rule.then is TransactionStatus.RETURNED and rule.credit is Role.SOURCE:
             demand_open(accounts[Role.SOURCE])
         at = book.moment(accounts.values())
-        record = StepRecord(writing, self.transaction, command.step, at, work.effective_at)
+        record = StepRecord(writing, self.transaction, command.step, at, work.effective_at, rail=command.rail)
         result = _decide(record, rule, accounts, book, command.failure, new=False, notice=command.notice)
         self._moved(result)
         return result

@@ -186,7 +186,7 @@ def _prepare_later_step(work: Take, found: Recorded | None, shards: int) -> _Ite
         raise LedgerRejected(f"{work.command.transaction_id} is not recorded")
     if work.command.step in found.taken:
         return _Item(work)
-    return _Item(work, found.transaction, wanted_by(found.transaction, work.command.step, shards))
+    return _Item(work, found.transaction, wanted_by(found.transaction, work.command.step, shards, work.command.rail))
 
 
 def _first_of_each_key(items: Sequence[_Item]) -> dict[str, Keyed]:

@@ -15,6 +15,7 @@ from domain.errors import LedgerRejected
 from domain.holds import HoldStatus
 from domain.ids import BankAccountId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
+from domain.rails import Rail
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 from infra.database import reading
 from ledger.service import AccountStatus, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
@@ -104,6 +105,7 @@ def transaction_of(row: Any) -> Transaction:  # noqa: ANN401  -- a row of SQLAlc
         created_at=row.created_at,
         completed_at=row.completed_at,
         hold_id=HoldId.of(row.hold_id) if row.hold_id else None,
+        rails=tuple(map(Rail, row.rails.split(","))) if row.rails else (),
     )
 
 

@@ -10,6 +10,7 @@ from domain.contracts.payments import Failure, ReturnNotice
 from domain.events import ENTRIES_TOPIC, HOLDS_TOPIC, TRANSACTIONS_TOPIC, lane_of
 from domain.holds import HoldStatus
 from domain.ids import EntryId, HoldId, IdSeries, PostingId, TransactionId
+from domain.rails import Rail
 from domain.transactions import Step, StepDecision, TransactionStatus
 from ledger.accounts import Account, Side
 from ledger.service import Hold, Transaction
@@ -161,13 +162,21 @@ class StepRecord:
     """The rows of one step of `transaction`, all stamped with the same `at`."""
 
     def __init__(
-        self, writing: Writing, transaction: Transaction, step: Step, at: datetime, effective_at: datetime
+        self,
+        writing: Writing,
+        transaction: Transaction,
+        step: Step,
+        at: datetime,
+        effective_at: datetime,
+        *,
+        rail: Rail | None = None,
     ) -> None:
         self._writing = writing
         self.transaction = transaction
         self.step = step
         self.at = at
         self.effective_at = effective_at
+        self._rail = rail
         self._hex = transaction.transaction_id.hex
         self._bucket = transaction.transaction_id.bucket
         self._posting_id: str | None = None
@@ -195,7 +204,7 @@ class StepRecord:
                 "refusal_detail": refused.detail if refused else None,
                 "posting_id": self._posting_id,
                 "event_id": event_id,
-                "detail": _reason(failure, notice),
+                "detail": _reason(failure, notice) | ({"rail": self._rail} if self._rail else {}),
                 "effective_at": self.effective_at,
                 "created_at": self.at,
             },
@@ -233,6 +242,7 @@ class StepRecord:
             "effective_at": txn.effective_at,
             "created_at": self.at,
             **({"hold_id": txn.hold_id.hex} if txn.hold_id else {}),
+            **({"rails": ",".join(txn.rails)} if txn.rails else {}),
             **self._standing(status, failure),
         }
 

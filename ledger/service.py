@@ -12,6 +12,7 @@ from domain.contracts.wallets import WalletChange, WalletLimits
 from domain.holds import HoldStatus
 from domain.ids import BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
+from domain.rails import Rail
 from domain.transactions import Step, TransactionKind, TransactionStatus
 
 
@@ -78,7 +79,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """A transaction as recorded."""
+    """A transaction as recorded. `rails` are the bank's, in the order in which they are tried."""
 
     transaction_id: TransactionId
     kind: TransactionKind
@@ -97,6 +98,7 @@ class Transaction:
     created_at: datetime
     completed_at: datetime | None
     hold_id: HoldId | None = None
+    rails: tuple[Rail, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 TRANSACTION_COLUMNS: Final = """transaction_id, kind, status, client_id, amount, currency, source_wallet_id,
     destination_wallet_id, bank_account_id, bank, memo, failure_code, failure_detail, attention, workflow_id,
-    effective_at, created_at, completed_at, hold_id"""
+    effective_at, created_at, completed_at, hold_id, rails"""
 
 HOLD_COLUMNS: Final = """hold_id, client_id, account_id, amount, currency, captured, status, memo, failure_code,
     failure_detail, effective_at, expires_at, created_at, ended_at"""
@@ -75,12 +75,12 @@ _PARTS: Final = {
         INSERT INTO ledger.transactions
             (transaction_id, kind, status, client_id, amount, currency, source_wallet_id, destination_wallet_id,
              bank_account_id, bank, memo, failure_code, failure_detail, workflow_id, effective_at, created_at,
-             completed_at, hold_id)
+             completed_at, hold_id, rails)
         SELECT * FROM jsonb_to_recordset(%(transactions)s::jsonb) AS t(
              transaction_id uuid, kind text, status text, client_id uuid, amount bigint, currency text,
              source_wallet_id uuid, destination_wallet_id uuid, bank_account_id uuid, bank text, memo text,
              failure_code text, failure_detail text, workflow_id text, effective_at timestamptz,
-             created_at timestamptz, completed_at timestamptz, hold_id uuid)""",
+             created_at timestamptz, completed_at timestamptz, hold_id uuid, rails text)""",
     "moves": """
         UPDATE ledger.transactions t
         SET status = m.status, failure_code = m.failure_code, failure_detail = m.failure_detail,

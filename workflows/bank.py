@@ -36,6 +36,7 @@ class BankPayment(Payment):
 
     def __init__(self, request: PaymentRequest) -> None:
         super().__init__(request)
+        self.rail, *_ = request.rail_plan
         self._asking = False
         self._answer: BankReply | None = None
 
@@ -51,8 +52,20 @@ class BankPayment(Payment):
 
     async def ask_bank(self, activity: str) -> BankReply:
         """Send `activity` until the bank's answer is certain, or the payment is cancelled and the bank never got it."""
-        answer = await self._send(activity)
+        answer = await self._over_some_rail(activity)
         await self.unpark(TransactionStatus.PROCESSING)
+        return answer
+
+    async def _over_some_rail(self, activity: str) -> BankReply:
+        """The answer of the first rail that does not refuse it for itself alone.
+
+        Each rail has a reference of its own, for ever refused before the next rail is asked, so that only one pays.
+        """
+        for rail in self.request.rail_plan:
+            self.rail = rail
+            answer = await self._send(activity)
+            if not (answer.state is BankState.REFUSED and answer.rail_only):
+                break
         return answer
 
     async def _send(self, activity: str) -> BankReply:
@@ -119,16 +132,23 @@ class BankPayment(Payment):
             self._answer = reply
         return reply
 
+    @property
+    def _reference(self) -> str:
+        assert self.first is not None
+        named = f"{self.first.transaction_id}:{self.request.kind}"
+        return named if self.rail is self.request.rail_plan[0] else f"{named}:{self.rail}"
+
     def _command(self, *, ask_first: bool = False, last_sent_at: datetime | None = None) -> BankCommand:
         assert self.first is not None
         assert self.request.bank is not None
         assert self.request.bank_account_id is not None
         return BankCommand(
             transaction_id=self.first.transaction_id,
-            reference=f"{self.first.transaction_id}:{self.request.kind}",
+            reference=self._reference,
             bank=self.request.bank,
             bank_account_id=self.request.bank_account_id,
             amount=self.request.amount,
+            rail=self.rail,
             memo=self.request.memo,
             ask_first=ask_first,
             last_sent_at=last_sent_at,

@@ -30,6 +30,6 @@ class DepositWorkflow(BankPayment):
         answer = await self.ask_bank(PULL_FROM_BANK)
         if failure := why_unpaid(answer):
             return self.done(await self.step(Step.FAIL_DEPOSIT, failure))
-        await self.step(Step.CREDIT_DEPOSIT)
+        await self.step(Step.CREDIT_DEPOSIT, rail=self.rail)
         await self.until_settled(answer)
-        return self.done(await self.step(Step.SETTLE_DEPOSIT))
+        return self.done(await self.step(Step.SETTLE_DEPOSIT, rail=self.rail))

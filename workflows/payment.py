@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
         OperatorCommand,
     )
     from domain.errors import DecisionCode
+    from domain.rails import Rail
     from domain.transactions import Step, TransactionStatus
     from workflows import attributes
     from workflows.details import parked_details
@@ -165,10 +166,10 @@ class Payment:
                 await self.unpark(received.status)
                 return received
 
-    async def step(self, step: Step, failure: Failure | None = None) -> StepResult:
+    async def step(self, step: Step, failure: Failure | None = None, rail: Rail | None = None) -> StepResult:
         """Take a later step; parks where it cannot be taken."""
         assert self.first is not None
-        command = StepCommand(transaction_id=self.first.transaction_id, step=step, failure=failure)
+        command = StepCommand(transaction_id=self.first.transaction_id, step=step, failure=failure, rail=rail)
         while True:
             try:
                 result = await self._ledger(step, command)

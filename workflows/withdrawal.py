@@ -33,6 +33,6 @@ class WithdrawalWorkflow(BankPayment):
         answer = await self.ask_bank(PUSH_TO_BANK)
         if failure := why_unpaid(answer):
             return self.done(await self.step(Step.RELEASE_WITHDRAWAL, failure))
-        await self.step(Step.CAPTURE_WITHDRAWAL)
+        await self.step(Step.CAPTURE_WITHDRAWAL, rail=self.rail)
         await self.until_settled(answer)
-        return self.done(await self.step(Step.SETTLE_WITHDRAWAL))
+        return self.done(await self.step(Step.SETTLE_WITHDRAWAL, rail=self.rail))

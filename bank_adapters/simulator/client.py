@@ -23,6 +23,7 @@ from bank_adapters.simulator.models import (
     FaultRequest,
     FaultsView,
     FaultView,
+    PaymentView,
     ReturnRequest,
     ReturnView,
     TotalsView,
@@ -120,6 +121,10 @@ class BankAdmin:
     async def correct(self, reference: str) -> int:
         """Let the bank notice that it made a payment twice. Returns how many it undoes."""
         return (await self._call(CountView, "POST", f"/v1/payments/{reference}/correction")).count
+
+    async def settle_now(self, reference: str) -> PaymentView:
+        """Let an accepted payment settle, whatever the time at the bank."""
+        return await self._call(PaymentView, "POST", f"/v1/payments/{reference}/settlement")
 
     async def give_back(
         self,

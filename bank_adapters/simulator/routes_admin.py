@@ -22,6 +22,7 @@ from bank_adapters.simulator.models import (
     FaultsView,
     FaultView,
     Health,
+    PaymentView,
     ProblemView,
     ReturnRequest,
     ReturnView,
@@ -29,7 +30,7 @@ from bank_adapters.simulator.models import (
     TotalsView,
 )
 from bank_adapters.simulator.problems import AccountUnknown, FaultUnknown
-from bank_adapters.simulator.records import Return, counts
+from bank_adapters.simulator.records import Payment, Return, counts
 from bank_adapters.simulator.returns import ReturnOrder
 from bank_adapters.simulator.routes_banking import GONE, NOT_FOUND, DeskHere
 
@@ -86,6 +87,12 @@ async def set_account_status(desk: DeskHere, account_id: str, body: StatusReques
 async def correct(desk: DeskHere, reference: str) -> CountView:
     """The bank notices now that it made this payment twice, and undoes the second."""
     return CountView(count=await desk.database.run(lambda session: settlement.correct(session, reference)))
+
+
+@router.post("/v1/payments/{reference}/settlement", response_model=PaymentView, responses=NOT_FOUND)
+async def settle_now(desk: DeskHere, reference: str) -> Payment:
+    """An accepted payment settles now, whatever the time."""
+    return await desk.database.run(lambda session: settlement.settle_now(session, reference))
 
 
 @router.post(

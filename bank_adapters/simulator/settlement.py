@@ -41,6 +41,18 @@ def correct(session: Session, reference: str) -> int:
     return noticed
 
 
+def settle_now(session: Session, reference: str) -> Payment:
+    """Settle an accepted payment without waiting for its time. Raises PaymentNotSeen."""
+    session.connection.execute(
+        "UPDATE payments SET settles_at = ? WHERE reference = ? AND state = 'accepted'", (session.now, reference)
+    )
+    advance(session)
+    payment = find(session, reference)
+    if payment is None:
+        raise PaymentNotSeen
+    return payment
+
+
 def _settle(session: Session, payment: Payment) -> None:
     assert payment.account_id is not None
     assert payment.settles_at is not None

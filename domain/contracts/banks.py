@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from domain.ids import BankAccountId, TransactionId
 from domain.money import Money
+from domain.rails import Rail
 
 
 class BankState(StrEnum):
@@ -32,6 +33,7 @@ class BankCommand:
     bank: str
     bank_account_id: BankAccountId
     amount: Money
+    rail: Rail = Rail.INSTANT
     memo: str | None = None
     ask_first: bool = False
     last_sent_at: datetime | None = None
@@ -43,9 +45,11 @@ class BankReply:
 
     NOT_SEEN is certain too: the bank's visibility window has passed and it never got the reference. So is NOT_SENT:
     the bank account's link does not allow it any more, as `refusal_detail` says, and nothing was ever sent.
+    A refusal that is `rail_only` leaves the payment to another rail.
     """
 
     state: BankState
     bank_payment_id: str | None = None
     refusal_code: str | None = None
     refusal_detail: str | None = None
+    rail_only: bool = False

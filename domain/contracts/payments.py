@@ -6,6 +6,7 @@ from typing import Final
 
 from domain.ids import BankAccountId, ClientId, HoldId, TransactionId, WalletId
 from domain.money import Money
+from domain.rails import Rail
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 
 TRANSFER_QUEUE: Final = "transfers"
@@ -72,6 +73,7 @@ class PaymentRequest:
     `transaction_id` is a proposal: if the key was used before, the ledger answers with the id recorded then.
     With `barred` it is recorded as decided against: whoever accepted it knows why it may not be.
     A transfer with `hold_id` captures that hold; with `releases_rest`, what then remains of it goes back.
+    `rails` are decided when it is accepted, and recorded: a resumed payment asks the same ones in the same order.
     """
 
     transaction_id: TransactionId
@@ -91,6 +93,12 @@ class PaymentRequest:
     hold_id: HoldId | None = None
     releases_rest: bool = False
     barred: Failure | None = None
+    rails: tuple[Rail, ...] = ()
+
+    @property
+    def rail_plan(self) -> tuple[Rail, ...]:
+        """The bank's rails in the order in which they are tried; none for a transfer."""
+        return self.rails or (() if self.kind is TransactionKind.TRANSFER else (Rail.INSTANT,))
 
     @property
     def transfer_step(self) -> Step:
@@ -137,12 +145,13 @@ class ReturnNotice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepCommand:
     """Take one more step with a recorded transaction. `failure` says why, for steps that end it unpaid; `notice`, for
-    those that take a settled payment back."""
+    those that take a settled payment back; `rail`, over which of its rails it goes, if not the first."""
 
     transaction_id: TransactionId
     step: Step
     failure: Failure | None = None
     notice: ReturnNotice | None = None
+    rail: Rail | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,8 +38,8 @@ def _per_bank(kind: str, statuses: str) -> str:
             WHERE t.status IN ({statuses}) AND s.outcome = 'posted' AND '{kind}' IN (rule.debit, rule.credit)
             GROUP BY t.bank, t.currency
         ) s FULL JOIN (
-            SELECT split_part(code, ':', 2) AS bank, currency, sum(balance) AS balance FROM ledger.accounts
-            WHERE kind = '{kind}' GROUP BY 1, 2
+            SELECT split_part(split_part(code, ':', 2), '.', 1) AS bank, currency, sum(balance) AS balance
+            FROM ledger.accounts WHERE kind = '{kind}' GROUP BY 1, 2
         ) a USING (bank, currency)
         WHERE coalesce(a.balance, 0) <> coalesce(s.amount, 0)
     """

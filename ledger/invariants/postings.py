@@ -31,7 +31,8 @@ _COLLECTS: Final = """CASE e.type WHEN 'DEBIT' THEN a.kind = 'wallet' AND (
 _RIGHT_ACCOUNT: Final = """CASE CASE e.type WHEN 'DEBIT' THEN rule.debit ELSE rule.credit END
     WHEN 'source_wallet' THEN a.account_id = t.source_wallet_id
     WHEN 'destination_wallet' THEN a.account_id = t.destination_wallet_id
-    WHEN 'clearing' THEN a.kind = 'clearing' AND split_part(a.code, ':', 2) = t.bank
+    WHEN 'clearing' THEN a.kind = 'clearing' AND split_part(split_part(a.code, ':', 2), '.', 1) = t.bank
+        AND split_part(split_part(a.code, ':', 2), '.', 2) = ANY(string_to_array(t.rails, ','))
     WHEN 'bank_settlement' THEN a.kind = 'bank_settlement' AND split_part(a.code, ':', 2) = t.bank
     WHEN 'receivable' THEN a.kind = 'receivable'
     WHEN 'due_to' THEN a.kind = 'due_to' AND split_part(a.code, ':', 2)::int = (

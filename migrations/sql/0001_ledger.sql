@@ -81,15 +81,19 @@ CREATE TABLE ledger.transactions (
     created_at             timestamptz NOT NULL,
     completed_at           timestamptz,
     hold_id                uuid,
+    rails                  text CHECK (rails ~ '^(instant|ach)(,(instant|ach))*$'),
     CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
     CHECK ((status IN ('pending', 'processing')) = (completed_at IS NULL)),
-    CHECK (hold_id IS NULL OR kind = 'transfer')
+    CHECK (hold_id IS NULL OR kind = 'transfer'),
+    CHECK (rails IS NULL OR bank IS NOT NULL)
 ) PARTITION BY RANGE (transaction_id);
 CREATE INDEX transactions_open ON ledger.transactions (transaction_id) WHERE status IN ('pending', 'processing');
 CREATE INDEX transactions_in_flight ON ledger.transactions (bank_account_id)
     WHERE bank_account_id IS NOT NULL AND status IN ('pending', 'processing');
 CREATE INDEX transactions_captures ON ledger.transactions (hold_id) WHERE hold_id IS NOT NULL;
 COMMENT ON COLUMN ledger.transactions.hold_id IS 'The client''s hold that a transfer captures.';
+COMMENT ON COLUMN ledger.transactions.rails IS
+    'The bank''s rails in the order in which they are tried; decided once, because an earlier one may have been asked.';
 
 CREATE TABLE ledger.transaction_steps (
     transaction_id uuid NOT NULL,

@@ -38,7 +38,8 @@ class Records:
     def system(self, kind: str) -> int:
         """The balance of our own accounts of a kind at the bank, over all stripes."""
         return self.value(
-            "SELECT coalesce(sum(balance), 0)::bigint FROM ledger.accounts WHERE code LIKE %s", f"{kind}:{self.bank}:%"
+            "SELECT coalesce(sum(balance), 0)::bigint FROM ledger.accounts WHERE code LIKE ANY(%s)",
+            [f"{kind}:{self.bank}:%", f"{kind}:{self.bank}.%"],
         )
 
     def waiting(self) -> int:

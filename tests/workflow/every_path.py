@@ -6,10 +6,19 @@ from tests.workflow import (
     paths_operators,
     paths_parked,
     paths_plain,
+    paths_rails,
     paths_slow_ledger,
 )
 from tests.workflow.paths import PATHS, run_all
 
-WALKED = (paths_plain, paths_slow_ledger, paths_bank_trouble, paths_parked, paths_cancelled, paths_operators)
+WALKED = (
+    paths_plain,
+    paths_slow_ledger,
+    paths_bank_trouble,
+    paths_parked,
+    paths_cancelled,
+    paths_operators,
+    paths_rails,
+)
 
 __all__ = ["PATHS", "WALKED", "run_all"]
