@@ -101,7 +101,7 @@ class ReturnActivities:
                     pass
 
     async def _payment_of(self, request: ReturnRequest) -> Transaction | None:
-        name, _, kind = request.reference.partition(":")
+        name, kind, *_ = *request.reference.split(":"), ""
         try:
             payment = await self._ledger.transaction(TransactionId.parse(name))
         except InvalidId:

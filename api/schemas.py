@@ -101,13 +101,6 @@ ItemKey = Annotated[
     ),
 ]
 Mode = Annotated[BatchMode, Field(strict=False, description="Each transfer for itself, or all or none.")]
-RailWanted = Annotated[
-    RailChoice,
-    Field(
-        strict=False,
-        description="instant is final within seconds, ach takes banking days; auto: what carries the amount.",
-    ),
-]
 Bank = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,31}$", description="A bank in the registry.")]
 
 
@@ -210,7 +203,7 @@ class BankPaymentBody(Body):
     bank_account_id: BankAccountId
     amount: Amount
     currency: Currency
-    rail: RailWanted = RailChoice.AUTO
+    rail: Annotated[RailChoice, Field(strict=False, description="auto: what carries the amount.")] = RailChoice.AUTO
 
     @property
     def money(self) -> Money:

@@ -11,7 +11,7 @@ from bank_adapters.simulator.books import AccountKind, MovementKind
 from bank_adapters.simulator.database import Session
 from bank_adapters.simulator.problems import CannotReturn, PaymentNotSeen
 from bank_adapters.simulator.records import Direction, Payment, Return, State, ends, find
-from domain.ach import RETURN_REASONS
+from domain.returns import return_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +58,13 @@ def _record(session: Session, order: ReturnOrder, payment: Payment | None) -> Re
     direction = payment.direction if payment else order.invented
     amount = order.amount or (payment.amount if payment else 0)
     assert direction is not None
-    reason = RETURN_REASONS.get(order.code)
     made = Return(
         return_id=f"ret_{secrets.token_hex(12)}",
         payment_id=payment.payment_id if payment else None,
         reference=order.reference,
         direction=direction,
         code=order.code,
-        detail=reason.meaning if reason else "Returned",
+        detail=return_code(order.code).meaning,
         amount=amount,
         currency=payment.currency if payment else order.currency,
         returned_at=session.now,

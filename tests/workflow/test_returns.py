@@ -17,7 +17,8 @@ from domain.contracts.returns import (
 from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
 from domain.ids import TransactionId
 from domain.money import Money
-from domain.transactions import TransactionStatus
+from domain.rails import Rail
+from domain.transactions import TransactionKind, TransactionStatus
 from infra.schedules import ensure_schedules
 from tests.workflow.returning import booking_of, deposited, give_back, parked, watch
 from tests.workflow.scene import OPENING, Person, Scene, until
@@ -58,6 +59,21 @@ async def test_a_withdrawal_that_comes_back_is_in_the_wallet_again(scene: Scene)
     assert await booking.result() == ReturnOutcome(transaction_id=withdrawal.transaction_id)
     assert await scene.all_of(person) == (1_000, 0, OPENING - 1_000)
     assert await _status(scene, person) is BankAccountStatus.ACTIVE
+
+
+async def test_what_went_over_its_second_rail_comes_back_like_any_other(scene: Scene) -> None:
+    person = await scene.person()
+    await scene.misbehave(person, FaultKind.REFUSE, Operation.PULL, times=1, code="S04")
+    asked = scene.asked(TransactionKind.DEPOSIT, 700, destination=person)
+    deposit = await scene.start(replace(asked, rails=(Rail.INSTANT, Rail.ACH)))
+    await scene.eventually(deposit, "step.posted credit_deposit")
+    reference = f"{deposit.transaction_id}:deposit:ach"
+    await scene.admin.settle_now(reference)
+    await scene.finish(deposit, SUCCEEDED)
+    made = await scene.admin.give_back(reference, "R10")
+    await watch(scene)
+    assert await booking_of(scene, made.return_id).result() == ReturnOutcome(transaction_id=deposit.transaction_id)
+    assert await scene.all_of(person) == (0, 0, OPENING)
 
 
 async def test_a_return_that_is_met_again_is_booked_once(scene: Scene) -> None:
