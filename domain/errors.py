@@ -212,6 +212,11 @@ class Unavailable(SagapayError):
 
     code, status, retryable = "unavailable", 503, True
 
+    def __init__(self, detail: str | None = None, retry_after_seconds: float | None = None) -> None:
+        """`retry_after_seconds` is what the server asked for, if it did."""
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
 
 class LedgerUnavailable(Unavailable):
     """The ledger's database does not answer. Retry with the same idempotency key."""
@@ -243,21 +248,13 @@ class NotRecordedYet(Unavailable):
     code = "not_recorded_yet"
 
 
-class _NoAnswer(Unavailable):
-    """No certain answer from a bank. `retry_after_seconds` is what it asked for, if it did."""
-
-    def __init__(self, detail: str | None = None, retry_after_seconds: float | None = None) -> None:
-        super().__init__(detail)
-        self.retry_after_seconds = retry_after_seconds
-
-
-class BankUnavailable(_NoAnswer):
+class BankUnavailable(Unavailable):
     """The bank does not answer, and did not get our request."""
 
     code = "bank_unavailable"
 
 
-class BankUnknown(_NoAnswer):
+class BankUnknown(Unavailable):
     """The bank may or may not have done what we asked; it has to be asked by reference."""
 
     code = "bank_unknown"
