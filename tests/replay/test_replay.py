@@ -58,7 +58,31 @@ ACROSS_SHARDS = {
 }
 """What transfers between shards have added to it."""
 
-CORPORA = {"v0.1": OF_V0_1, "v0.1-batches": OF_BATCHES, "v0.1-shards": ACROSS_SHARDS}
+RAILS = {
+    "rails_both_refuse",
+    "rails_deposit_falls_back_to_ach",
+    "rails_deposit_over_ach",
+    "rails_fallback_terminated_then_swept",
+    "rails_fallback_terminated_then_swept_2",
+    "rails_refusal_of_the_account_asks_no_other_rail",
+    "rails_withdrawal_falls_back_to_ach",
+    "rails_withdrawal_over_ach",
+}
+"""What payments over rails have added to it."""
+
+RAILS = {
+    "rails_both_refuse",
+    "rails_deposit_falls_back_to_ach",
+    "rails_deposit_over_ach",
+    "rails_fallback_terminated_then_swept",
+    "rails_fallback_terminated_then_swept_2",
+    "rails_refusal_of_the_account_asks_no_other_rail",
+    "rails_withdrawal_falls_back_to_ach",
+    "rails_withdrawal_over_ach",
+}
+"""What payments over rails have added to it."""
+
+CORPORA = {"v0.1": OF_V0_1, "v0.1-batches": OF_BATCHES, "v0.1-shards": ACROSS_SHARDS, "v0.1-rails": RAILS}
 
 
 def _name(path: Path) -> str:
