@@ -204,17 +204,49 @@ class BankContract:
             unreachable.pull(asked),
             unreachable.push(asked),
             unreachable.look_up("txn_1:step"),
+            unreachable.cancel("txn_1:step"),
             anext(unreachable.statement("USD", since=now - SECOND, until=now)),
         ]
         for call in calls:
             with pytest.raises(BankUnavailable):
                 await call
 
+    async def test_a_rail_with_batches_accepts_and_can_be_cancelled_if_it_says_so(self, sandbox: Sandbox) -> None:
+        account = await linked(sandbox, 10_000)
+        for able in sandbox.bank.capabilities.rails:
+            if not able.settles_within_banking_days:
+                continue
+            asked = replace(instruct(account, 400), rail=able.rail)
+            accepted = await sandbox.bank.pull(asked)
+            assert (accepted.state, accepted.rail) == (PaymentState.ACCEPTED, able.rail)
+            after = await sandbox.bank.cancel(asked.reference)
+            assert isinstance(after, BankPayment)
+            assert after.state is (PaymentState.CANCELLED if able.cancellable else PaymentState.ACCEPTED)
+            assert await sandbox.bank.look_up(asked.reference) == after
+            assert await statement_of(sandbox, asked.reference) == []
+
+    async def test_what_is_above_a_rails_limit_is_refused_by_the_rail_alone(self, sandbox: Sandbox) -> None:
+        for able in sandbox.bank.capabilities.rails:
+            account = await linked(sandbox, able.most_minor_units + 1)
+            asked = replace(instruct(account, able.most_minor_units + 1), rail=able.rail)
+            refused = await sandbox.bank.pull(asked)
+            assert (refused.state, refused.rail_only) == (PaymentState.REFUSED, True)
+            assert await sandbox.balance(account.account_token) == able.most_minor_units + 1
+
+    async def test_what_was_never_sent_or_has_settled_for_good_is_not_cancelled(self, sandbox: Sandbox) -> None:
+        assert await sandbox.bank.cancel("txn_never:step") == NotSeen(reference="txn_never:step")
+        settled = await sandbox.bank.pull(instruct(await linked(sandbox), 1))
+        assert settled.state is PaymentState.SETTLED
+        assert await sandbox.bank.cancel(settled.reference) == settled
+
     def test_the_capabilities_make_sense(self, sandbox: Sandbox) -> None:
         capabilities = sandbox.bank.capabilities
         assert capabilities.rails
         assert "USD" in capabilities.currencies
         assert capabilities.visibility_window_seconds > 0
+        assert capabilities.calls_per_second > 0
+        assert len({able.rail for able in capabilities.rails}) == len(capabilities.rails)
+        assert all(able.most_minor_units > 0 for able in capabilities.rails)
 
     @pytest.mark.parametrize("direction", Direction)
     async def test_what_comes_back_is_told_by_look_up_and_statement(

@@ -8,16 +8,26 @@ from bank_adapters.port import BankAdapter
 from bank_adapters.simulated.adapter import SimulatedBank
 from bank_adapters.simulator.books import AccountStatus
 from bank_adapters.simulator.client import BankAdmin
+from bank_adapters.simulator.faults import FaultKind
 from infra.local.probes import free_ports
+from tests.contract.bank_faults import BankFaults, Trouble
 from tests.contract.bank_suite import BankContract
 from tests.stack.bank import BankProcess, running_bank
+
+TROUBLES = {
+    Trouble.DOWN: FaultKind.DOWN,
+    Trouble.LOST_REQUEST: FaultKind.TIMEOUT_BEFORE,
+    Trouble.LOST_ANSWER: FaultKind.TIMEOUT_AFTER,
+    Trouble.BROKEN_ANSWER: FaultKind.ERROR_AFTER,
+}
 
 
 class SimulatorSandbox:
     """The simulator's own administration as a bank's test environment."""
 
-    def __init__(self, bank: BankAdapter, admin: BankAdmin) -> None:
+    def __init__(self, bank: BankAdapter, impatient: BankAdapter, admin: BankAdmin) -> None:
         self.bank = bank
+        self.impatient = impatient
         self._admin = admin
 
     async def approve(self, link_token: str, *, holder_name: str, opening_balance: int) -> str:
@@ -38,6 +48,14 @@ class SimulatorSandbox:
         """The network returns it."""
         await self._admin.give_back(reference, code)
 
+    async def misbehave(self, trouble: Trouble) -> None:
+        """A fault of the simulator's."""
+        await self._admin.set_fault(TROUBLES[trouble])
+
+    async def behave(self) -> None:
+        """No more faults."""
+        await self._admin.clear_faults()
+
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BankProcess]:
@@ -48,9 +66,11 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BankProcess]:
 @pytest.fixture
 async def sandbox(process: BankProcess) -> AsyncIterator[SimulatorSandbox]:
     bank = SimulatedBank(process.url, request_timeout_seconds=20)
+    impatient = SimulatedBank(process.url, request_timeout_seconds=1.5)
     async with process.admin() as admin:
-        yield SimulatorSandbox(bank, admin)
+        yield SimulatorSandbox(bank, impatient, admin)
         assert (await admin.books()).balanced
+    await impatient.aclose()
     await bank.aclose()
 
 
@@ -61,5 +81,5 @@ async def unreachable() -> AsyncIterator[BankAdapter]:
     await bank.aclose()
 
 
-class TestSimulatedBank(BankContract):
-    """All of the suite."""
+class TestSimulatedBank(BankContract, BankFaults):
+    """All of the kit."""
