@@ -150,6 +150,7 @@ def build_workers(
                 return_activities.find_returns,
             ],
             max_concurrent_activities=settings.worker_max_concurrent,
+            max_task_queue_activities_per_second=banks[bank].capabilities.calls_per_second,
             disable_eager_activity_execution=True,
             graceful_shutdown_timeout=_GRACE,
             build_id=BUILD_ID,

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from domain.errors import LedgerRejected, SagapayError
+from domain.errors import BankUnavailable, BankUnknown, LedgerRejected, SagapayError
 
 
 @contextmanager
@@ -22,6 +23,14 @@ def as_failures() -> Iterator[None]:
             error.detail,
             type=error.code,
             non_retryable=not error.retryable,
+            next_retry_delay=_told_delay(error),
             category=ApplicationErrorCategory.UNSPECIFIED if severe else ApplicationErrorCategory.BENIGN,
             # With the stack traces of drivers it would be too large, and operators read only "exceeds size limit".
         ) from (error if severe else None)
+
+
+def _told_delay(error: SagapayError) -> timedelta | None:
+    """When the bank wants to be asked again, if it said so."""
+    if isinstance(error, BankUnavailable | BankUnknown) and error.retry_after_seconds is not None:
+        return timedelta(seconds=error.retry_after_seconds)
+    return None

@@ -14,6 +14,9 @@ _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout,
 _BUSY: Final = frozenset({429, 503})
 _ANSWERED: Final = range(200, 300)
 
+LONGEST_RETRY_AFTER_SECONDS: Final = 300
+"""A bank that wants to be left alone for longer is asked again all the same."""
+
 
 def http_client(base_url: str, timeout_seconds: float) -> httpx.AsyncClient:
     """A pooled client: no redirects (a payment is never sent elsewhere), no retries, no proxy of the environment.
@@ -41,10 +44,16 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
     except httpx.HTTPError as error:
         raise BankUnknown(f"no answer after sending: {_name(error)}") from error
     if response.status_code in _BUSY and response.headers.get(NOT_PROCESSED_HEADER, "").lower() == "true":
-        raise BankUnavailable(f"the bank answered {response.status_code}: not processed")
+        raise BankUnavailable(f"the bank answered {response.status_code}: not processed", _retry_after(response))
     if response.status_code in _ANSWERED or 400 <= response.status_code < 500:
         return response
-    raise BankUnknown(f"the bank answered {response.status_code}")
+    raise BankUnknown(f"the bank answered {response.status_code}", _retry_after(response))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """What the bank asks for in seconds (RFC 9110, section 10.2.3), within reason; a date is taken for no answer."""
+    told = response.headers.get("Retry-After", "")
+    return min(int(told), LONGEST_RETRY_AFTER_SECONDS) if told.isascii() and told.isdigit() else None
 
 
 def _name(error: Exception) -> str:

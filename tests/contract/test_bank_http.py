@@ -4,9 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
+from activities.failures import as_failures
 from bank_adapters.port import NotSeen, PaymentInstruction
 from bank_adapters.registry import bank_names, open_bank
 from bank_adapters.simulated.adapter import SimulatedBank
@@ -119,6 +122,21 @@ async def test_a_promise_not_to_have_processed_is_unavailable(status: str) -> No
     async with answering(saying(status, "{}", NOT_PROCESSED)) as bank:
         with pytest.raises(BankUnavailable):
             await bank.pull(ASKED)
+
+
+@pytest.mark.parametrize(
+    ("told", "delay"),
+    [("7", timedelta(seconds=7)), ("86400", timedelta(seconds=300)), ("soon", None), ("-1", None)],
+)
+@pytest.mark.parametrize("promise", [NOT_PROCESSED, ""])
+async def test_a_bank_that_says_when_to_come_back_is_obeyed_within_reason(
+    told: str, delay: timedelta | None, promise: str
+) -> None:
+    async with answering(saying("503 Service Unavailable", "{}", f"{promise}Retry-After: {told}\r\n")) as bank:
+        with pytest.raises(ApplicationError) as failed, as_failures():
+            await bank.pull(ASKED)
+    assert failed.value.type == ("bank_unavailable" if promise else "bank_unknown")
+    assert failed.value.next_retry_delay == delay
 
 
 async def test_a_good_answer_is_read_whatever_else_the_bank_adds() -> None:
