@@ -17,6 +17,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank import BankActivities
+from activities.bank_events import BankEventActivities
 from activities.batches import BatchActivities
 from activities.expiry import ExpiryActivities
 from activities.ledger import LedgerActivities
@@ -35,11 +36,13 @@ from infra.secrets import Cipher
 from infra.settings import Settings, settings
 from infra.telemetry import configure_logging
 from infra.temporal import connect
+from ledger.bank_events import BankEvents
 from ledger.batches import Batches
 from ledger.directory import Directory
 from ledger.opening import open_ledger
 from ledger.service import LedgerService
 from ledger.shards import Shards
+from workflows.bank_events import BankEventsWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.expiry import ExpireHoldsWorkflow
 from workflows.returns import ReturnWorkflow, WatchReturnsWorkflow
@@ -57,7 +60,7 @@ WORKFLOWS: Final[Mapping[str, Sequence[type]]] = {
     TRANSFER_QUEUE: (TransferWorkflow,),
     PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow, ReturnWorkflow),
     BATCH_QUEUE: (TransferBatchWorkflow,),
-    OPERATIONS_QUEUE: (SweepWorkflow, ExpireHoldsWorkflow, WatchReturnsWorkflow),
+    OPERATIONS_QUEUE: (SweepWorkflow, ExpireHoldsWorkflow, WatchReturnsWorkflow, BankEventsWorkflow),
 }
 """What runs on which queue. Recorded histories are replayed against all of them, in the runner above."""
 
@@ -133,6 +136,7 @@ def build_workers(
         activities=[
             SweepActivities(ledger, batches, client, settings).sweep_orphans,
             ExpiryActivities(ledger).expire_holds,
+            BankEventActivities(BankEvents(directory.engine, directory.cipher), ledger, client).handle_bank_events,
         ],
         workflow_runner=WORKFLOW_RUNNER,
         graceful_shutdown_timeout=_GRACE,

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from api import (
     bank_accounts,
+    bank_events,
     batches,
     health,
     holds,
@@ -78,6 +79,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         users,
         micro_deposits,
         bank_accounts,
+        bank_events,
         health,
         problem_pages,
     ):

@@ -28,6 +28,7 @@ from infra.database import make_engine
 from infra.redis import Cache, make_redis
 from infra.secrets import Cipher
 from infra.settings import Settings
+from ledger.bank_events import BankEvents
 from ledger.batches import Batches
 from ledger.directory import Directory
 from ledger.micro_deposits import MicroDepositLinks
@@ -50,6 +51,7 @@ class Backends:
     shards: Shards
     clock: Clock
     micro_deposits: MicroDepositLinks
+    bank_events: BankEvents
     cache: Cache
     temporal: TemporalLink
     banks: Mapping[str, BankAdapter]
@@ -117,6 +119,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         shards=shards,
         clock=clock,
         micro_deposits=MicroDepositLinks(directory),
+        bank_events=BankEvents(engine, cipher),
         cache=cache,
         temporal=temporal,
         banks={name: open_bank(name, settings) for name in bank_names()},

@@ -9,6 +9,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 
 import migrations
+from bank_adapters.signatures import new_secret, secrets_file
 from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
 from infra.secrets import Cipher, add_key, keys_file
@@ -47,6 +48,9 @@ async def prepare(settings: Settings) -> None:
 def _development_keys(settings: Settings) -> None:
     if settings.encryption_keys_file is None and not keys_file(settings).exists():
         add_key(keys_file(settings))
+    if settings.bank_webhook_secrets_file is None and not secrets_file(settings).exists():
+        secrets_file(settings).touch(mode=0o600)
+        secrets_file(settings).write_text(new_secret() + "\n")
 
 
 async def _development_client(directory: Directory, file: Path) -> None:

@@ -108,6 +108,12 @@ class Unauthenticated(SagapayError):
     code, status = "unauthenticated", 401
 
 
+class BankEventRefused(SagapayError):
+    """This event was not signed by the bank, or not just now."""
+
+    code, status = "bank_event_refused", 403
+
+
 class Forbidden(SagapayError):
     """This API key's scope does not allow the call."""
 

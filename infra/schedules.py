@@ -17,6 +17,7 @@ from temporalio.client import (
 )
 
 from domain.contracts.activities import SweepRequest
+from domain.contracts.bank_events import BANK_EVENTS_SCHEDULE, BANK_EVENTS_WORKFLOW, BANK_EVENTS_WORKFLOW_ID
 from domain.contracts.holds import EXPIRE_HOLDS_SCHEDULE, EXPIRE_HOLDS_WORKFLOW
 from domain.contracts.payments import OPERATIONS_QUEUE
 from domain.contracts.returns import WATCH_RETURNS_SCHEDULE, WATCH_RETURNS_WORKFLOW, WatchRequest
@@ -66,11 +67,26 @@ def _watch(settings: Settings, banks: Sequence[str]) -> Schedule:
     )
 
 
+def _bank_events(settings: Settings) -> Schedule:
+    every = timedelta(seconds=settings.bank_events_interval_seconds)
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            BANK_EVENTS_WORKFLOW,
+            id=f"{BANK_EVENTS_WORKFLOW_ID}-left",
+            task_queue=OPERATIONS_QUEUE,
+            static_summary="act on what banks have sent and nobody has acted on",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
+    )
+
+
 async def ensure_schedules(client: Client, settings: Settings, banks: Sequence[str]) -> None:
     """Make all schedules, or bring them up to date with the settings."""
     await _ensure(client, SWEEP_SCHEDULE, _sweep(settings))
     await _ensure(client, EXPIRE_HOLDS_SCHEDULE, _expiry(settings))
     await _ensure(client, WATCH_RETURNS_SCHEDULE, _watch(settings, banks))
+    await _ensure(client, BANK_EVENTS_SCHEDULE, _bank_events(settings))
 
 
 async def _ensure(client: Client, name: str, wanted: Schedule) -> None:

@@ -109,6 +109,14 @@ class Settings(BaseSettings):
     bank_host: str = Field(default="127.0.0.1", description="The address the simulated bank listens on.")
     bank_port: Port = Field(default=8100, description="The port the simulated bank listens on.")
     bank_url: HttpUrl = Field(default="http://127.0.0.1:8100", description="The simulated bank, as we call it.")
+    bank_webhook_url: HttpUrl | None = Field(
+        default=None, description="Where the simulated bank sends its events. Unset: nowhere."
+    )
+    bank_webhook_secrets_file: Path | None = Field(
+        default=None,
+        description="Secrets that sign the simulated bank's events, a line each. Unset: `bank_webhook_secrets` below "
+        "the state directory.",
+    )
     ledger_address: Address | None = Field(
         default=None,
         description="HOST:PORT of the `ledger` role. Unset: each process works on the ledger's databases itself.",
@@ -182,6 +190,9 @@ class Settings(BaseSettings):
         default=30, description="How old an open transaction must be before the sweeper looks at it."
     )
 
+    bank_events_interval_seconds: Seconds = Field(
+        default=15, description="How often stored events of banks are looked for that nobody has acted on."
+    )
     expiry_interval_seconds: Seconds = Field(
         default=15, description="How often holds whose time has come are looked for."
     )

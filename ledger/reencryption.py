@@ -28,6 +28,7 @@ SECRETS: Final = (
     Secrets("bank_links", "link_id", "link_token"),
     Secrets("bank_accounts", "bank_account_id", "account_token"),
     Secrets("micro_deposits", "bank_account_id", "amounts"),
+    Secrets("bank_events", "inbox_id", "body"),
 )
 """Every encrypted column of the directory."""
 

@@ -1,6 +1,7 @@
 """Talking to a bank until the answer is certain."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from domain.contracts.activities import LOOK_UP_AT_BANK
+    from domain.contracts.bank_events import BANK_HAS_NEWS_SIGNAL
     from domain.contracts.banks import BankCommand, BankReply, BankState
     from domain.contracts.payments import Failure, PaymentRequest, bank_queue
     from domain.errors import DecisionCode
@@ -38,6 +40,7 @@ class BankPayment(Payment):
         super().__init__(request)
         self.rail, *_ = request.rail_plan
         self._asking = False
+        self._news = False
         self._answer: BankReply | None = None
 
     def why_not_cancel(self) -> str | None:
@@ -49,6 +52,12 @@ class BankPayment(Payment):
         if self._asking and self.attention is None:
             return "The bank may already have it; it has not answered yet."
         return None
+
+    @workflow.signal(name=BANK_HAS_NEWS_SIGNAL, description="The bank has sent an event: ask it now.")
+    def bank_has_news(self, event_id: str) -> None:
+        """Wake a payment that waits for its bank, parked or not. What the event says is not believed."""
+        self._news = self._woken = True
+        workflow.logger.info("the bank has news", extra={"event_id": event_id})
 
     async def ask_bank(self, activity: str) -> BankReply:
         """Send `activity` until the bank's answer is certain, or the payment is cancelled and the bank never got it."""
@@ -98,7 +107,11 @@ class BankPayment(Payment):
         """Wait until an accepted payment has settled, asking ever more rarely."""
         pause = timedelta(seconds=self.request.plan.settlement_poll_seconds)
         while answer.state is not BankState.SETTLED:
-            await workflow.sleep(pause, summary="until the bank has settled")
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: self._news, timeout=pause, timeout_summary="until the bank has settled"
+                )
+            self._news = False
             await self.start_over_if_long()
             pause = min(pause * 2, _SLOWEST_POLL)
             answer = await self.look_up(workflow.now())

@@ -1,14 +1,17 @@
 """The adapter of the simulated bank."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, Self
 from urllib.parse import quote
 
 import httpx
+from pydantic import ValidationError
 
 from bank_adapters.http import http_client, send
 from bank_adapters.linking import AccountNumbers, MicroDeposits
+from bank_adapters.notices import BankNotice
 from bank_adapters.port import (
     BankPayment,
     Capabilities,
@@ -20,16 +23,18 @@ from bank_adapters.port import (
     RailCapabilities,
     StatementLine,
 )
+from bank_adapters.signatures import read_secrets, secrets_file, verified
 from bank_adapters.simulated.answers import (
     ExchangeAnswer,
     LinkTokenAnswer,
     MicroDepositsAnswer,
+    NoticeBody,
     StatementAnswer,
     problem,
     read,
     read_payment,
 )
-from domain.errors import BankRefusedLink, BankUnknown
+from domain.errors import BankEventRefused, BankRefusedLink, BankUnknown
 from domain.money import CURRENCIES
 from domain.rails import Rail
 from infra.settings import Settings
@@ -62,8 +67,10 @@ class SimulatedBank:
 
     NAME: Final = "simulator"
 
-    def __init__(self, url: str, request_timeout_seconds: float) -> None:
+    def __init__(self, url: str, request_timeout_seconds: float, webhook_secrets_file: Path | None = None) -> None:
         self._client = http_client(url, request_timeout_seconds)
+        self._webhook_secrets_file = webhook_secrets_file
+        self._webhook_secrets: tuple[bytes, ...] | None = None
         self._lifetime = timedelta(seconds=request_timeout_seconds + _LATEST_START_SECONDS)
         self._capabilities = Capabilities(
             rails=_RAILS,
@@ -75,7 +82,7 @@ class SimulatedBank:
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The bank at `bank_url`."""
-        return cls(settings.bank_url, settings.bank_request_timeout_seconds)
+        return cls(settings.bank_url, settings.bank_request_timeout_seconds, secrets_file(settings))
 
     @property
     def name(self) -> str:
@@ -114,6 +121,14 @@ class SimulatedBank:
             raise BankRefusedLink("The bank knows no such account.")
         _expect_success(response)
         return read(MicroDepositsAnswer, response).value()
+
+    def read_notice(self, headers: Mapping[str, str], body: bytes, now: datetime) -> BankNotice:
+        """See `bank_adapters.notices`: signed by Standard Webhooks."""
+        event_id = verified(self._known_secrets(), headers, body, now)
+        try:
+            return NoticeBody.model_validate_json(body).value(event_id)
+        except ValidationError:
+            raise BankEventRefused("The event does not have the bank's form.") from None
 
     async def pull(self, instruction: PaymentInstruction) -> BankPayment:
         """See the port."""
@@ -161,6 +176,13 @@ class SimulatedBank:
         if payment.reference != reference:
             raise BankUnknown(f"asked about {reference}, the bank answered about {payment.reference}")
         return payment
+
+    def _known_secrets(self) -> tuple[bytes, ...]:
+        if self._webhook_secrets is None:
+            if self._webhook_secrets_file is None or not self._webhook_secrets_file.exists():
+                raise BankEventRefused("Events of this bank are not set up here.")
+            self._webhook_secrets = read_secrets(self._webhook_secrets_file)
+        return self._webhook_secrets
 
     async def _move(self, direction: Direction, path: str, instruction: PaymentInstruction) -> BankPayment:
         body: dict[str, str | int | None] = {

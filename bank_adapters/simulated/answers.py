@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from bank_adapters.linking import MicroDeposits
+from bank_adapters.notices import BankNotice
 from bank_adapters.port import (
     BankPayment,
     BankReturn,
@@ -91,6 +92,24 @@ class MicroDepositsAnswer(_Answer):
             mask=self.mask,
             amounts=(Money(first, self.currency), Money(second, self.currency)),
         )
+
+
+class NoticeData(_Answer):
+    """What a notice is about."""
+
+    reference: str | None = Field(default=None, max_length=128)
+
+
+class NoticeBody(_Answer):
+    """A notice that the bank sends by itself. Types that it adds later are no reason to refuse it."""
+
+    type: str = Field(min_length=1, max_length=100)
+    timestamp: AwareDatetime
+    data: NoticeData
+
+    def value(self, event_id: str) -> BankNotice:
+        """As `bank_adapters.notices` says it."""
+        return BankNotice(event_id=event_id, type=self.type, reference=self.data.reference, occurred_at=self.timestamp)
 
 
 class PaymentAnswer(_Answer):

@@ -1,5 +1,6 @@
 """The bank's HTTP application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from bank_adapters.simulator.database import Database
 from bank_adapters.simulator.desk import Desk
+from bank_adapters.simulator.notices import Destination, send_for_ever
 from bank_adapters.simulator.problems import NOT_PROCESSED, BankProblem, InvalidRequest
 from bank_adapters.simulator.routes_admin import router as administration
 from bank_adapters.simulator.routes_banking import router as banking
@@ -21,16 +23,21 @@ from domain.clock import Clock
 _PROBLEM_TYPE: Final = "application/problem+json"
 
 
-def create_app(books_file: Path, clock: Clock | None = None) -> FastAPI:
-    """The bank over the books in `books_file`, which it makes where there are none."""
+def create_app(books_file: Path, clock: Clock | None = None, destination: Destination | None = None) -> FastAPI:
+    """The bank over the books in `books_file`, which it makes where there are none. It tells of payments at
+    `destination`, if there is one."""
 
     @asynccontextmanager
     async def open_desk(app: FastAPI) -> AsyncIterator[None]:
         database = Database(books_file, before=advance, clock=clock)
         app.state.desk = Desk(database)
+        telling = asyncio.create_task(send_for_ever(database, destination)) if destination else None
         try:
             yield
         finally:
+            if telling is not None:
+                telling.cancel()
+                await asyncio.wait({telling})
             database.close()
 
     app = FastAPI(

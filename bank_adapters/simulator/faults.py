@@ -18,6 +18,7 @@ class Operation(StrEnum):
     CANCEL = "cancel"
     STATEMENT = "statement"
     LINK = "link"
+    WEBHOOK = "webhook"
     ANY = "any"
 
 
@@ -33,6 +34,9 @@ class FaultKind(StrEnum):
     TIMEOUT_AFTER = "timeout_after"
     ERROR_AFTER = "error_after"
     WRONG_ORDER = "wrong_order"
+    WEBHOOK_LOST = "webhook_lost"
+    WEBHOOK_TWICE = "webhook_twice"
+    WEBHOOK_LATE = "webhook_late"
 
 
 # When in the life of a request a fault strikes. A replay of a known reference is never decided again, so the middle
@@ -40,6 +44,7 @@ class FaultKind(StrEnum):
 BEFORE: Final = frozenset({FaultKind.SLOW, FaultKind.DOWN, FaultKind.TIMEOUT_BEFORE})
 DECIDING: Final = frozenset({FaultKind.REFUSE, FaultKind.SETTLE_LATER, FaultKind.DUPLICATE})
 AFTER: Final = frozenset({FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultKind.WRONG_ORDER})
+TELLING: Final = frozenset({FaultKind.WEBHOOK_LOST, FaultKind.WEBHOOK_TWICE, FaultKind.WEBHOOK_LATE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

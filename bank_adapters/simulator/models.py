@@ -263,7 +263,7 @@ class FaultRequest(_Request):
     def _fits_its_kind(self) -> Self:
         if self.code is not None and self.kind is not FaultKind.REFUSE:
             raise ValueError("only a fault of kind refuse has a code")
-        timed = {FaultKind.SLOW, FaultKind.SETTLE_LATER, FaultKind.DUPLICATE}
+        timed = {FaultKind.SLOW, FaultKind.SETTLE_LATER, FaultKind.DUPLICATE, FaultKind.WEBHOOK_LATE}
         if self.seconds is not None and self.kind not in timed:
             raise ValueError(f"only these kinds take seconds: {', '.join(sorted(timed))}")
         return self

@@ -93,6 +93,34 @@ CREATE TRIGGER IF NOT EXISTS entries_stay BEFORE UPDATE ON entries
 CREATE TRIGGER IF NOT EXISTS entries_remain BEFORE DELETE ON entries
     BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
 
+CREATE TABLE IF NOT EXISTS notices (
+    notice_id   INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id    TEXT NOT NULL UNIQUE,
+    type        TEXT NOT NULL,
+    payment_id  TEXT NOT NULL REFERENCES payments,
+    reference   TEXT NOT NULL,
+    account_id  TEXT,
+    occurred_at INTEGER NOT NULL,
+    due_at      INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    sent_at     INTEGER
+) STRICT;
+CREATE INDEX IF NOT EXISTS notices_to_send ON notices (due_at) WHERE sent_at IS NULL;
+CREATE TRIGGER IF NOT EXISTS new_payments_are_told AFTER INSERT ON payments
+    WHEN NEW.duplicate_of IS NULL AND NEW.state <> 'accepted' AND NEW.reference NOT LIKE 'micro:%'
+    BEGIN
+        INSERT INTO notices (event_id, type, payment_id, reference, account_id, occurred_at, due_at)
+        VALUES ('evt_' || lower(hex(randomblob(12))), 'payment.' || NEW.state, NEW.payment_id, NEW.reference,
+                NEW.account_id, NEW.received_at, NEW.received_at);
+    END;
+CREATE TRIGGER IF NOT EXISTS changed_payments_are_told AFTER UPDATE OF state ON payments
+    WHEN NEW.duplicate_of IS NULL AND NEW.reference NOT LIKE 'micro:%'
+    BEGIN
+        INSERT INTO notices (event_id, type, payment_id, reference, account_id, occurred_at, due_at)
+        VALUES ('evt_' || lower(hex(randomblob(12))), 'payment.' || NEW.state, NEW.payment_id, NEW.reference,
+                NEW.account_id, coalesce(NEW.settled_at, NEW.received_at), coalesce(NEW.settled_at, NEW.received_at));
+    END;
+
 CREATE TABLE IF NOT EXISTS faults (
     fault_id      INTEGER PRIMARY KEY AUTOINCREMENT,
     kind          TEXT NOT NULL,

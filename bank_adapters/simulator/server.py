@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from bank_adapters.simulator.app import create_app
+from bank_adapters.simulator.notices import Destination
 from infra.settings import Settings
 
 # Longer than the platform keeps an idle connection: a request must never meet the closing of one.
@@ -34,7 +35,7 @@ def books_file(settings: Settings) -> Path:
 
 def run(settings: Settings) -> None:
     """Serve at `bank_host`:`bank_port` until SIGTERM or SIGINT. Exits non-zero if the port is taken."""
-    app = create_app(books_file(settings))
+    app = create_app(books_file(settings), destination=Destination.from_settings(settings))
     config = uvicorn.Config(
         app,
         host=settings.bank_host,

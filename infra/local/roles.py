@@ -80,6 +80,9 @@ def role_environment(settings: Settings, roles: tuple[Role, ...]) -> dict[str, s
         "SAGAPAY_BANK_PORT": str(settings.bank_port),
         "SAGAPAY_BANK_URL": settings.bank_url if "bank_url" in settings.model_fields_set else ours,
     }
+    if BANK in roles:
+        api = f"http://{_reached(settings.api_host)}:{settings.api_port}"
+        environment["SAGAPAY_BANK_WEBHOOK_URL"] = settings.bank_webhook_url or f"{api}/v1/bank-events/simulator"
     if LEDGER in roles:
         environment["SAGAPAY_LEDGER_PORT"] = str(settings.ledger_port)
         environment["SAGAPAY_LEDGER_ADDRESS"] = f"{_reached(settings.ledger_host)}:{settings.ledger_port}"

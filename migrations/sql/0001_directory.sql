@@ -95,6 +95,24 @@ END $$;
 CREATE TRIGGER bank_accounts_moves BEFORE UPDATE ON directory.bank_accounts
     FOR EACH ROW EXECUTE FUNCTION directory.guard_bank_account();
 
+-- What banks have sent, each event once. `body` is encrypted; `occurred_at` is the bank's own time.
+CREATE TABLE directory.bank_events (
+    inbox_id    uuid PRIMARY KEY,
+    bank        text NOT NULL,
+    event_id    text NOT NULL,
+    type        text NOT NULL,
+    reference   text,
+    body        text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT now(),
+    due_at      timestamptz NOT NULL DEFAULT now(),
+    handled_at  timestamptz,
+    outcome     text,
+    UNIQUE (bank, event_id),
+    CHECK ((outcome IS NULL) = (handled_at IS NULL))
+);
+CREATE INDEX bank_events_waiting ON directory.bank_events (due_at) WHERE outcome IS NULL;
+
 -- Idempotency of POSTs that have no source wallet and write here: one key, one resource, for ever.
 CREATE TABLE directory.request_keys (
     key_digest  bytea PRIMARY KEY CHECK (length(key_digest) = 16),
@@ -106,6 +124,7 @@ CREATE TABLE directory.request_keys (
 GRANT USAGE ON SCHEMA directory TO sagapay_app;
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA directory TO sagapay_app;
 GRANT UPDATE (revoked_at) ON directory.api_keys TO sagapay_app;
+GRANT UPDATE (body, due_at, handled_at, outcome) ON directory.bank_events TO sagapay_app;
 GRANT UPDATE (amounts, tries_left) ON directory.micro_deposits TO sagapay_app;
 GRANT UPDATE (link_token) ON directory.bank_links TO sagapay_app;
 GRANT UPDATE (status, status_since, account_token, token_digest, holder_name, mask)

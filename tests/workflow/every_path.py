@@ -1,6 +1,7 @@
 """All paths, registered by importing their modules."""
 
 from tests.workflow import (
+    paths_bank_accounts,
     paths_bank_trouble,
     paths_cancelled,
     paths_operators,
@@ -19,6 +20,7 @@ WALKED = (
     paths_cancelled,
     paths_operators,
     paths_rails,
+    paths_bank_accounts,
 )
 
 __all__ = ["PATHS", "WALKED", "run_all"]
