@@ -70,19 +70,24 @@ RAILS = {
 }
 """What payments over rails have added to it."""
 
-RAILS = {
-    "rails_both_refuse",
-    "rails_deposit_falls_back_to_ach",
-    "rails_deposit_over_ach",
-    "rails_fallback_terminated_then_swept",
-    "rails_fallback_terminated_then_swept_2",
-    "rails_refusal_of_the_account_asks_no_other_rail",
-    "rails_withdrawal_falls_back_to_ach",
-    "rails_withdrawal_over_ach",
+OF_BANK_ACCOUNTS = {
+    "bank_account_stopped_before_it_was_asked",
+    "bank_account_stopped_before_it_was_asked_again",
+    "bank_event_wakes_a_deposit",
 }
-"""What payments over rails have added to it."""
+"""What events of banks, and bank accounts that are stopped, have added to it."""
 
-CORPORA = {"v0.1": OF_V0_1, "v0.1-batches": OF_BATCHES, "v0.1-shards": ACROSS_SHARDS, "v0.1-rails": RAILS}
+OF_RETURNS = {"return_booked", "return_parked", "return_watched"}
+"""What returned payments have added to it."""
+
+CORPORA = {
+    "v0.1": OF_V0_1,
+    "v0.1-batches": OF_BATCHES,
+    "v0.1-shards": ACROSS_SHARDS,
+    "v0.1-rails": RAILS,
+    "v0.1-bank-accounts": OF_BANK_ACCOUNTS,
+    "v0.1-returns": OF_RETURNS,
+}
 
 
 def _name(path: Path) -> str:
