@@ -1,7 +1,8 @@
 """Acting on what banks have sent: each stored event once, in whatever order they came.
 
 An event is never believed. It wakes the payment that it is about, which asks the bank by reference, or has the bank's
-statement read; both happen by themselves, later, where nobody hears of it. So nothing is lost with an event, and nothing done twice with two.
+statement read; both happen by themselves, later, where nobody hears of it. So nothing is lost with an event, and
+nothing done twice with two.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

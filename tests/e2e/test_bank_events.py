@@ -106,13 +106,36 @@ async def test_what_the_bank_tells_twice_is_stored_once_and_what_it_never_tells_
         assert app.events(lost) == []
 
 
+async def test_a_return_that_the_bank_tells_of_is_booked(platform: Platform) -> None:
+    with calling(platform) as app:
+        await app.link()
+        transaction_id = app.deposit()
+        assert app.succeeded(transaction_id)
+        async with BankAdmin(platform.bank_url) as admin:
+            await admin.give_back(f"{transaction_id}:deposit", "R10")
+
+        def told() -> bool:
+            return ("payment.returned", "statement_read") in app.events(transaction_id)
+
+        def returned() -> bool:
+            return bool(app.http.get(f"/v1/transactions/{transaction_id}").json()["status"] == "returned")
+
+        def stopped() -> bool:
+            account = app.http.get(f"/v1/bank-accounts/{app.bank_account_id}").json()
+            return bool(account["status"] == "debits_stopped")
+
+        for what, happened in (("told", told), ("returned", returned), ("stopped", stopped)):
+            until(f"the return is {what}", happened, PATIENCE_SECONDS)
+    assert platform.run("verify").returncode == 0
+
+
 async def test_an_event_that_came_while_the_worker_was_dead_is_acted_on(platform: Platform) -> None:
     with calling(platform) as app:
         await app.link()
         await misbehave(platform, FaultKind.SETTLE_LATER, Operation.PULL, seconds=2)
         transaction_id = app.deposit()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while not app.http.get(f"/v1/transactions/{transaction_id}").json()["timeline"][-1]["step"] == "credit_deposit":
+        while app.http.get(f"/v1/transactions/{transaction_id}").json()["timeline"][-1]["step"] != "credit_deposit":
             assert time.monotonic() < deadline
         platform.kill("worker")
         until("the event is stored", lambda: app.events(transaction_id) != [], PATIENCE_SECONDS)
