@@ -14,6 +14,7 @@ from typing import Final
 
 from temporalio import activity
 
+from activities.bank_codes import follow_refusal_code
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
 from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruction, PaymentState
@@ -75,6 +76,15 @@ class BankActivities:
             return BankReply(state=BankState.NOT_SEEN)
 
     async def _send(self, command: BankCommand, kind: TransactionKind) -> BankReply:
+        """Tell the bank, and stop on the bank account what the code of a refusal forbids."""
+        reply = await self._told(command, kind)
+        if reply.state is BankState.REFUSED and reply.refusal_code is not None:
+            reason = f"{command.transaction_id} was refused: {reply.refusal_code}"
+            account = command.bank_account_id
+            await follow_refusal_code(self._directory, account, reply.refusal_code, command.bank, reason)
+        return reply
+
+    async def _told(self, command: BankCommand, kind: TransactionKind) -> BankReply:
         bank = self._banks[command.bank]
         send = bank.pull if kind is TransactionKind.DEPOSIT else bank.push
         finished, asked_at = await self._is_finished(command), datetime.now(UTC)

@@ -7,6 +7,7 @@ from typing import Final
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities.bank_codes import follow_return_code
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
 from bank_adapters.port import BankAdapter, StatementLine
@@ -24,7 +25,7 @@ from domain.contracts.returns import (
 from domain.errors import InvalidId
 from domain.ids import TransactionId
 from domain.money import Money
-from domain.returns import CALENDAR_DAYS, GRACE_DAYS, Remedy, may_still_return, return_code
+from domain.returns import CALENDAR_DAYS, GRACE_DAYS, may_still_return
 from domain.transactions import Step, TransactionKind, TransactionStatus
 from ledger.directory import Directory
 from ledger.service import LedgerService, Transaction
@@ -92,13 +93,9 @@ class ReturnActivities:
             assert payment is not None, "it was booked"
             assert payment.bank_account_id is not None, "a payment with a bank has a bank account"
             reason = f"{payment.transaction_id} was returned: {request.notice.code}"
-            match return_code(request.notice.code).remedy:
-                case Remedy.RELINK:
-                    await self._directory.require_relink(payment.bank_account_id, request.bank, reason)
-                case Remedy.STOP_DEBITS | Remedy.ASK_A_PERSON | Remedy.NEW_CONSENT:
-                    await self._directory.stop_debits(payment.bank_account_id, request.bank, reason)
-                case Remedy.PRESENT_AGAIN | Remedy.CORRECT | Remedy.NOTHING:
-                    pass
+            await follow_return_code(
+                self._directory, payment.bank_account_id, request.notice.code, request.bank, reason
+            )
 
     async def _payment_of(self, request: ReturnRequest) -> Transaction | None:
         name, kind, *_ = *request.reference.split(":"), ""

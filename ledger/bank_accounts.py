@@ -88,15 +88,17 @@ _SHARED = text(f"{_ONE.text} FOR SHARE")
 _LOCKED = text(f"{_ONE.text} FOR NO KEY UPDATE")
 _OF_USER = text(f"SELECT {_COLUMNS} FROM directory.bank_accounts WHERE user_id = :id ORDER BY bank_account_id")  # noqa: S608
 _MOVE = text("""
-    UPDATE directory.bank_accounts SET status = :status, status_since = now() WHERE bank_account_id = :id
+    UPDATE directory.bank_accounts SET status = :status, status_since = clock_timestamp() WHERE bank_account_id = :id
 """)
 _FORGET = text("""
     UPDATE directory.bank_accounts
-    SET status = 'unlinked', status_since = now(), account_token = NULL, token_digest = NULL WHERE bank_account_id = :id
+    SET status = 'unlinked', status_since = clock_timestamp(), account_token = NULL, token_digest = NULL
+    WHERE bank_account_id = :id
 """)
 _RELINK = text("""
-    UPDATE directory.bank_accounts SET status = 'active', status_since = now(), account_token = :account_token,
-           token_digest = :token_digest, holder_name = :holder_name
+    UPDATE directory.bank_accounts
+    SET status = 'active', status_since = clock_timestamp(), account_token = :account_token,
+        token_digest = :token_digest, holder_name = :holder_name
     WHERE bank_account_id = :id
 """)
 _NOTE = text("""

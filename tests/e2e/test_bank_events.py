@@ -1,6 +1,5 @@
 """The simulated bank tells the running platform of payments: once, twice, late, never, and while a worker is dead."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +24,7 @@ class App:
 
     def __init__(self, platform: Platform, http: httpx.Client) -> None:
         self.platform, self.http = platform, http
-        self.wallet_id = self.bank_account_id = ""
+        self.wallet_id = self.bank_account_id = self.at_bank = ""
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """POST under a new key."""
@@ -41,7 +40,7 @@ class App:
         async with BankAdmin(self.platform.bank_url) as admin:
             approval = await admin.approve(link["link_token"], opening_balance=100_000)
         body = {"user_id": user["user_id"], "public_token": approval.public_token}
-        self.wallet_id = user["wallet_id"]
+        self.wallet_id, self.at_bank = user["wallet_id"], approval.account_id
         self.bank_account_id = self.post("/v1/bank-accounts", body)["bank_account_id"]
 
     def deposit(self) -> str:
@@ -58,6 +57,11 @@ class App:
         """Whether it is paid, within a while."""
         response = self.http.get(f"/v1/transactions/{transaction_id}", params={"wait": WAIT_SECONDS})
         return bool(response.json()["status"] == "succeeded")
+
+    def has_step(self, transaction_id: str, step: str) -> bool:
+        """Whether the step was taken."""
+        timeline = self.http.get(f"/v1/transactions/{transaction_id}").json()["timeline"]
+        return any(item.get("step") == step for item in timeline)
 
     def events(self, transaction_id: str) -> list[tuple[str, str | None]]:
         """Type and outcome of what the bank has sent about it, as stored."""
@@ -82,10 +86,10 @@ def calling(platform: Platform) -> Iterator[App]:
         yield App(platform, http)
 
 
-async def misbehave(platform: Platform, kind: FaultKind, operation: Operation, seconds: float | None = None) -> None:
-    """Once."""
-    async with BankAdmin(platform.bank_url) as admin:
-        await admin.set_fault(kind, operation=operation, times=1, seconds=seconds)
+async def misbehave(app: App, kind: FaultKind, operation: Operation, seconds: float | None = None) -> None:
+    """Once, towards this user."""
+    async with BankAdmin(app.platform.bank_url) as admin:
+        await admin.set_fault(kind, operation=operation, account=app.at_bank, times=1, seconds=seconds)
 
 
 async def test_what_the_bank_tells_twice_is_stored_once_and_what_it_never_tells_is_asked_for(
@@ -94,13 +98,13 @@ async def test_what_the_bank_tells_twice_is_stored_once_and_what_it_never_tells_
     with calling(platform) as app:
         await app.link()
         for kind in (FaultKind.WEBHOOK_TWICE, FaultKind.WEBHOOK_LATE):
-            await misbehave(platform, kind, Operation.WEBHOOK)
+            await misbehave(app, kind, Operation.WEBHOOK)
             told = app.deposit()
             assert app.succeeded(told)
             app.handled(told)
             assert [kind for kind, _ in app.events(told)] == ["payment.settled"]
-        await misbehave(platform, FaultKind.WEBHOOK_LOST, Operation.WEBHOOK)
-        await misbehave(platform, FaultKind.SETTLE_LATER, Operation.PULL, seconds=1)
+        await misbehave(app, FaultKind.WEBHOOK_LOST, Operation.WEBHOOK)
+        await misbehave(app, FaultKind.SETTLE_LATER, Operation.PULL, seconds=1)
         lost = app.deposit()
         assert app.succeeded(lost)
         assert app.events(lost) == []
@@ -132,11 +136,9 @@ async def test_a_return_that_the_bank_tells_of_is_booked(platform: Platform) -> 
 async def test_an_event_that_came_while_the_worker_was_dead_is_acted_on(platform: Platform) -> None:
     with calling(platform) as app:
         await app.link()
-        await misbehave(platform, FaultKind.SETTLE_LATER, Operation.PULL, seconds=2)
+        await misbehave(app, FaultKind.SETTLE_LATER, Operation.PULL, seconds=2)
         transaction_id = app.deposit()
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while app.http.get(f"/v1/transactions/{transaction_id}").json()["timeline"][-1]["step"] != "credit_deposit":
-            assert time.monotonic() < deadline
+        until("the bank has accepted it", lambda: app.has_step(transaction_id, "credit_deposit"), PATIENCE_SECONDS)
         platform.kill("worker")
         until("the event is stored", lambda: app.events(transaction_id) != [], PATIENCE_SECONDS)
         platform.wait_restarted("worker", seconds=90)

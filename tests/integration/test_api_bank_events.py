@@ -10,9 +10,7 @@ import psycopg
 import pytest
 
 from bank_adapters.signatures import new_secret, read_secrets, secrets_file, signed
-from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.bank_events import BankEventOutcome, BankEventType
-from domain.ids import UserId
 from ledger.bank_events import BankEvents, NewEvent
 from tests.rest.stage import WAIT_SECONDS, Person, Stage, new_key
 
@@ -142,17 +140,3 @@ async def test_events_that_were_stored_and_left_are_acted_on_later(rest: Stage, 
     await send(rest, secret, next_one, message(None))
     assert await outcome(rest, left) == BankEventOutcome.UNKNOWN_PAYMENT
     assert not await inbox.store(event)
-
-
-async def test_a_payment_that_waits_is_woken(rest: Stage, secret: bytes) -> None:
-    person = await rest.linked()
-    (kept,) = await rest.backends.directory.bank_accounts(UserId.parse(person.user_id))
-    async with rest.bank.admin() as admin:
-        account = (await admin.account(kept.account_token)).account_id
-        await admin.set_fault(FaultKind.SETTLE_LATER, operation=Operation.PULL, account=account, seconds=3, times=1)
-    made = await rest.app.post("/v1/deposits", rest.bank_body(person, 500))
-    event_id = new_key()
-    await send(rest, secret, event_id, message(f"{made.json()['transaction_id']}:deposit"))
-    assert await outcome(rest, event_id) == BankEventOutcome.WOKEN
-    done = await rest.app.get(made.headers["Location"], wait=WAIT_SECONDS)
-    assert done.json()["status"] == "succeeded"

@@ -17,7 +17,9 @@ OPERATIONS = {
     for path, operations in DOCUMENT["paths"].items()
     for method, operation in operations.items()
 }
-GUARDED = {name: operation for name, operation in OPERATIONS.items() if " /v1/" in name}
+SIGNED = {"POST /v1/bank-events/{bank}"}
+"""Banks have no API key; their signature says who they are."""
+GUARDED = {name: operation for name, operation in OPERATIONS.items() if " /v1/" in name and name not in SIGNED}
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -46,6 +48,12 @@ def test_every_call_wants_a_key_and_says_what_happens_without(name: str) -> None
         assert {"413", "415", "403"} <= set(operation["responses"])
         headers = [parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "header"]
         assert headers == ["Idempotency-Key"]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_what_a_bank_sends_wants_no_key_and_says_that_a_stranger_is_refused(name: str) -> None:
+    assert "security" not in OPERATIONS[name]
+    assert "bank_event_refused" in OPERATIONS[name]["responses"]["403"]["content"][PROBLEM_JSON]["examples"]
 
 
 def test_every_success_has_a_schema() -> None:
