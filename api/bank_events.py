@@ -56,7 +56,7 @@ class BankEventView(BaseModel):
     response_model=BankEventView,
     responses={**success(202, "The event is stored."), **problems(_ERRORS)},
     summary="Take an event that a bank sends",
-    openapi_extra={"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": {}}}}}},
 )
 async def take_bank_event(
     bank: Annotated[str, Path(pattern="^[a-z][a-z0-9_-]{0,31}$")], request: Request, backends: Reach
