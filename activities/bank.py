@@ -78,7 +78,7 @@ class BankActivities:
     async def _send(self, command: BankCommand, kind: TransactionKind) -> BankReply:
         """Tell the bank, and stop on the bank account what the code of a refusal forbids."""
         reply = await self._told(command, kind)
-        if reply.state is BankState.REFUSED and reply.refusal_code is not None:
+        if reply.state is BankState.REFUSED and reply.refusal_code is not None and not reply.rail_only:
             reason = f"{command.transaction_id} was refused: {reply.refusal_code}"
             account = command.bank_account_id
             await follow_refusal_code(self._directory, account, reply.refusal_code, command.bank, reason)

@@ -74,7 +74,7 @@ class BankEventActivities:
             return None
 
     async def _transaction(self, event: StoredEvent) -> Transaction | None:
-        name, _, kind = (event.reference or "").partition(":")
+        name, kind, *_ = *(event.reference or "").split(":"), ""
         try:
             transaction = await self.ledger.transaction(TransactionId.parse(name))
         except InvalidId:
