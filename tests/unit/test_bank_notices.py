@@ -12,6 +12,7 @@ from bank_adapters.simulator import books, faults, links, notices, payments, ret
 from bank_adapters.simulator.database import Session, connect, to_micros
 from bank_adapters.simulator.faults import FaultKind, Operation
 from bank_adapters.simulator.records import Direction, Order
+from bank_adapters.simulator.returns import ReturnOrder
 from bank_adapters.simulator.settlement import advance
 from domain.errors import BankEventRefused, SettingsInvalid
 
@@ -125,7 +126,7 @@ def test_each_change_of_a_payment_is_told_once(desk: Desk) -> None:
     later = desk.pull()
     assert desk.due() == [("payment.settled", settled, 1), ("payment.refused", refused, 1)]
     desk.now += 5_000_000
-    returns.give_back(desk.session, settled, "R01", None)
+    returns.give_back(desk.session, ReturnOrder(reference=settled, code="R01"))
     assert sorted(desk.due()) == [("payment.returned", settled, 1), ("payment.settled", later, 1)]
     assert desk.due() == []
 
