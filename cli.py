@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from commands.attention_cli import attention
 from domain.contracts.wallets import ChangeKind, WalletLimits
 from domain.errors import SagapayError
 from infra.settings import Settings, settings
@@ -20,6 +21,7 @@ bank_accounts = typer.Typer(no_args_is_help=True, help="Linked bank accounts, an
 app.add_typer(bank_accounts, name="bank-account")
 secrets = typer.Typer(no_args_is_help=True, help="Keys of the secrets at rest.")
 app.add_typer(secrets, name="secrets")
+app.add_typer(attention, name="attention")
 _console = Console()
 
 

@@ -9,8 +9,10 @@ from typing import Any
 from temporalio import activity
 
 from activities.failures import as_failures
-from domain.contracts.activities import NOTE_ATTENTION, FirstStepWitness
+from domain.contracts.activities import FIND_RULING, NOTE_ATTENTION, TAKE_ACTION, FirstStepWitness
+from domain.contracts.operators import ActionClaim, OperatorAction
 from domain.contracts.payments import AttentionNote, PaymentRequest, ReceiveCommand, StepCommand, StepResult
+from domain.ids import TransactionId
 from domain.transactions import Step
 from ledger.service import LedgerService
 
@@ -108,6 +110,18 @@ class LedgerActivities:
         with as_failures():
             await self._ledger.note_attention(note.transaction_id, note.attention)
 
+    @activity.defn(name=TAKE_ACTION)
+    async def take_action(self, claim: ActionClaim) -> OperatorAction:
+        """Record that the payment does what an operator told it. Not retryable: cannot_resolve."""
+        with as_failures():
+            return await self._ledger.take_action(claim)
+
+    @activity.defn(name=FIND_RULING)
+    async def find_ruling(self, transaction_id: TransactionId) -> OperatorAction | None:
+        """What a person has said of the bank before this run began."""
+        with as_failures():
+            return await self._ledger.find_ruling(transaction_id)
+
     def for_transfers(self) -> Sequence[Callable[..., Any]]:
         """What a worker of the transfer queue needs."""
         return [
@@ -117,6 +131,7 @@ class LedgerActivities:
             self.complete_transfer,
             self.reverse_transfer,
             self.note_attention,
+            self.take_action,
         ]
 
     def all(self) -> Sequence[Callable[..., Any]]:
@@ -131,4 +146,5 @@ class LedgerActivities:
             self.capture_withdrawal,
             self.settle_withdrawal,
             self.release_withdrawal,
+            self.find_ruling,
         ]

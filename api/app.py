@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from api import (
+    attention,
     bank_accounts,
     bank_events,
     batches,
@@ -76,6 +77,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         batches,
         holds,
         wallet_rules,
+        attention,
         users,
         micro_deposits,
         bank_accounts,

@@ -15,6 +15,7 @@ from api.express import ExpressLane, Starter
 from api.holding import Holding
 from api.idempotency import Shortcut
 from api.metrics import CACHE_ERRORS
+from api.operating import Operating
 from api.parties import Parties
 from api.security import KeyRing
 from api.starting import PaymentStarter
@@ -63,6 +64,7 @@ class Backends:
     holding: Holding
     waiting: Waiting
     cancelling: Cancelling
+    operating: Operating
 
     def bank(self, name: str | None) -> BankAdapter:
         """The bank of that name; without a name the first in the registry. Raises UnknownBank."""
@@ -131,6 +133,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         holding=Holding(settings, ledger, parties, acceptance, clock),
         waiting=waiting,
         cancelling=Cancelling(settings, ledger, temporal, waiting),
+        operating=Operating(settings, ledger, temporal),
     )
 
 

@@ -7,12 +7,14 @@ from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeou
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.operating import new_action
 from api.security import Caller
 from api.temporal_link import TemporalLink
 from api.waiting import Waiting
+from domain.contracts.operators import ActionKind
 from domain.contracts.workflows import CANCEL_UPDATE, OperatorCommand
 from domain.errors import CannotCancel, DecisionCode, NotFound, WorkflowsUnavailable
-from domain.ids import TransactionId
+from domain.ids import ActionId, TransactionId
 from infra.settings import Settings
 from ledger.service import LedgerService, Transaction
 
@@ -37,7 +39,11 @@ class Cancelling:
             return transaction
         if transaction.status.final:
             raise CannotCancel(f"The payment has {transaction.status}.")
-        command = OperatorCommand(by=f"{caller.scope}:{caller.client_id}", reason=reason)
+        action = new_action(
+            transaction, caller, ActionKind.CANCEL, reason, ActionId.new(transaction.transaction_id.bucket)
+        )
+        recorded = await self._ledger.ask_action(action)
+        command = OperatorCommand(by=recorded.by, reason=reason, action_id=recorded.action_id)
         ended = not await self._ask(transaction, command)
         if ended:
             return await self._already_ended(transaction.transaction_id)
@@ -53,7 +59,9 @@ class Cancelling:
             async with asyncio.timeout(self._timeout_seconds):
                 await handle.execute_update(CANCEL_UPDATE, command, result_type=str)
         except WorkflowUpdateFailedError as error:
-            raise CannotCancel(_why(error.cause)) from error
+            why = _why(error.cause)
+            await self._ledger.refuse_action(ActionId(command.action_id), why or "")
+            raise CannotCancel(why) from error
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
             raise WorkflowsUnavailable("The payment's workflow does not answer.") from error
         except RPCError as error:

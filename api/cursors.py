@@ -8,6 +8,7 @@ from domain.errors import InvalidCursor, InvalidId
 from domain.ids import HoldId, PrefixedId, TransactionId
 
 _MAX_VERSION: Final = 2**63 - 1
+_ATTENTION: Final = "attention:"
 _ENTRIES: Final = "entries:"
 _HISTORY: Final = "history:"
 _HOLDS: Final = "holds:"
@@ -80,3 +81,13 @@ def read_items_cursor(cursor: str) -> int:
     if not index.isdecimal() or len(index) > len(str(MAX_TRANSFERS)):
         raise InvalidCursor
     return int(index)
+
+
+def attention_cursor(transaction_id: TransactionId) -> str:
+    """Continue a list of parked payments behind this one."""
+    return _write(_ATTENTION, transaction_id)
+
+
+def read_attention_cursor(cursor: str) -> TransactionId:
+    """The payment in a cursor of a list of parked ones. Raises InvalidCursor."""
+    return _read_id(_ATTENTION, cursor, TransactionId)

@@ -20,10 +20,11 @@ _MAX_KEY_LENGTH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The client behind a request, and what its key may do."""
+    """The client behind a request, what its key may do, and which key it is: operators have one each."""
 
     client_id: ClientId
     scope: Scope
+    key_id: str
 
     @property
     def is_operator(self) -> bool:
@@ -70,7 +71,7 @@ class KeyRing:
                 return None
             if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
-            caller = Caller(key.client_id, key.scope)
+            caller = Caller(key.client_id, key.scope, key.key_id)
             self._known[key_hash] = (caller, now + REMEMBER_SECONDS)
             return caller
         finally:

@@ -1,5 +1,6 @@
 """GET /v1/transactions/{id}, and its cancellation."""
 
+from dataclasses import replace
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
@@ -15,7 +16,7 @@ from api.views import TransactionDetail, detail_of_transaction
 from api.waiting import MAX_WAIT_SECONDS
 from domain.errors import CannotCancel, NotFound, WorkflowsUnavailable
 from domain.ids import TransactionId
-from ledger.service import Transaction
+from ledger.service import TimelineItem, Transaction
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["transactions"])
 
@@ -35,7 +36,7 @@ async def get_transaction(
 ) -> Response:
     """With its timeline, and with `attention` where it needs a person."""
     found = await _visible(backends, caller, transaction_id)
-    return await _detail(backends, await backends.waiting.until_final(found, wait))
+    return await _detail(backends, caller, await backends.waiting.until_final(found, wait))
 
 
 @router.post(
@@ -58,7 +59,7 @@ async def cancel_transaction(
     demand_key(key, body)
     found = await _visible(backends, caller, transaction_id)
     reason = body.reason if body is not None and body.reason is not None else ""
-    return await _detail(backends, await backends.cancelling.cancel(found, caller, reason))
+    return await _detail(backends, caller, await backends.cancelling.cancel(found, caller, reason))
 
 
 async def _visible(backends: Backends, caller: Caller, transaction_id: TransactionId) -> Transaction:
@@ -69,6 +70,15 @@ async def _visible(backends: Backends, caller: Caller, transaction_id: Transacti
     return found
 
 
-async def _detail(backends: Backends, found: Transaction) -> Response:
+async def _detail(backends: Backends, caller: Caller, found: Transaction) -> Response:
     timeline = await backends.ledger.timeline(found.transaction_id)
+    if not caller.is_operator:
+        timeline = [_for_apps(item) for item in timeline]
     return answer(detail_of_transaction(found, timeline))
+
+
+def _for_apps(item: TimelineItem) -> TimelineItem:
+    """Apps see what was done; who did it and what they know of the bank is between operators."""
+    if not item.type.startswith("operator."):
+        return item
+    return replace(item, detail={name: said for name, said in item.detail.items() if name == "outcome"})

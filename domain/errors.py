@@ -144,6 +144,24 @@ class CannotCancel(SagapayError):
     code, status = "cannot_cancel", 409
 
 
+class CannotRetry(SagapayError):
+    """Only a parked payment can be told to try again; any other is trying by itself."""
+
+    code, status = "cannot_retry", 409
+
+
+class CannotResolve(SagapayError):
+    """The payment does not wait for a person's word, or that word is not enough to move its money."""
+
+    code, status = "cannot_resolve", 409
+
+
+class CannotApprove(SagapayError):
+    """Only what another operator has proposed, and nobody has approved yet, can be approved."""
+
+    code, status = "cannot_approve", 409
+
+
 class CannotRelease(SagapayError):
     """The hold has ended otherwise and can no longer be released."""
 
@@ -295,6 +313,7 @@ class DecisionCode(StrEnum):
     HOLD_EXCEEDED = "hold_exceeded"
     BANK_ACCOUNT_INACTIVE = "bank_account_inactive"
     BANK_REFUSED = "bank_refused"
+    RESOLVED_UNPAID = "resolved_unpaid"
     BATCH_REFUSED = "batch_refused"
     CANCELLED = "cancelled"
 
@@ -316,6 +335,7 @@ _MEANINGS = {
     DecisionCode.HOLD_EXCEEDED: "The amount was more than what remained of the hold.",
     DecisionCode.BANK_ACCOUNT_INACTIVE: "The bank account's link did not allow a payment in this direction.",
     DecisionCode.BANK_REFUSED: "The bank refused the payment; the detail carries the bank's own code and words.",
+    DecisionCode.RESOLVED_UNPAID: "The bank gave no answer of its own; operators recorded that it has not paid.",
     DecisionCode.BATCH_REFUSED: "Another transfer of the same atomic batch was decided against, so none was made.",
     DecisionCode.CANCELLED: "The payment was cancelled before its money had moved.",
 }

@@ -187,6 +187,13 @@ class HoldId(PrefixedId):
     prefix = "hld"
 
 
+class ActionId(PrefixedId):
+    """Something that an operator told a payment."""
+
+    __slots__ = ()
+    prefix = "act"
+
+
 class EventId(PrefixedId):
     """Something that happened, as it was told."""
 

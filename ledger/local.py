@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
@@ -11,15 +11,16 @@ from sqlalchemy import text
 
 from domain.clock import Clock, SystemClock
 from domain.contracts.holds import HoldRequest
-from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, OperatorAction
+from domain.contracts.payments import CONTRADICTION, Attention, Failure, PaymentRequest, StepCommand, StepResult
 from domain.contracts.wallets import WalletChange
 from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
 from domain.holds import HoldStatus
-from domain.ids import BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
+from domain.ids import ActionId, BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step, StepDecision
 from infra.database import reading, transaction
 from infra.settings import Settings
-from ledger import queries, statements
+from ledger import operator_actions, queries, statements
 from ledger.batches import Batches
 from ledger.received import Received
 from ledger.rules import RULES
@@ -158,7 +159,7 @@ class LocalLedger:
         async with transaction(self.shards.of(transaction_id).engine) as connection:
             key = {"transaction_id": transaction_id.uuid}
             row = (await connection.execute(statements.LOCK_TRANSACTION, key)).first()
-            if row is None or row.completed_at is not None or row.attention == stored:
+            if row is None or row.attention == stored or not _may_note(row, attention):
                 return
             parameters = key | {"attention": orjson.dumps(stored).decode() if stored else None}
             await connection.execute(statements.SET_ATTENTION, parameters)
@@ -173,6 +174,49 @@ class LocalLedger:
                     "effective_at": self._clock.now(),
                 },
             )
+
+    async def ask_action(self, action: NewAction) -> OperatorAction:
+        """See LedgerService."""
+        async with transaction(self.shards.of(action.transaction_id).engine) as connection:
+            return await operator_actions.ask_action(connection, action, self._clock.now())
+
+    async def approve_action(self, action_id: ActionId, by: str, reason: str) -> OperatorAction:
+        """See LedgerService."""
+        async with transaction(self.shards.of(action_id).engine) as connection:
+            return await operator_actions.approve_action(connection, action_id, by, reason)
+
+    async def refuse_action(self, action_id: ActionId, why: str) -> None:
+        """See LedgerService."""
+        async with transaction(self.shards.of(action_id).engine) as connection:
+            await operator_actions.refuse_action(connection, action_id, why)
+
+    async def take_action(self, claim: ActionClaim) -> OperatorAction:
+        """See LedgerService."""
+        async with transaction(self.shards.of(claim.transaction_id).engine) as connection:
+            return await operator_actions.take_action(connection, claim, self._clock.now())
+
+    async def find_ruling(self, transaction_id: TransactionId) -> OperatorAction | None:
+        """See LedgerService."""
+        async with reading(self.shards.of(transaction_id).engine) as connection:
+            return await operator_actions.find_ruling(connection, transaction_id)
+
+    async def actions(self, transaction_id: TransactionId) -> Sequence[OperatorAction]:
+        """See LedgerService."""
+        async with reading(self.shards.of(transaction_id).engine) as connection:
+            return await operator_actions.find_actions(connection, transaction_id)
+
+    async def attention(
+        self, wanted: AttentionFilter, *, after: TransactionId | None, limit: int
+    ) -> Sequence[Transaction]:
+        """See LedgerService."""
+
+        async def on(shard: Shard) -> AsyncIterator[Transaction]:
+            async with reading(shard.engine) as connection:
+                for found in await operator_actions.find_attention(connection, wanted, after, limit):
+                    yield found
+
+        everywhere = [found async for found in self.shards.gathered(on)]
+        return sorted(everywhere, key=lambda found: found.transaction_id)[:limit]
 
     async def find_key(self, key_digest: str, near: WalletId) -> RecordedKey | None:
         """See LedgerService."""
@@ -242,6 +286,13 @@ class LocalLedger:
         for writers in self._writers:
             await writers.aclose()
         await self.shards.aclose()
+
+
+def _may_note(row: Any, attention: Attention | None) -> bool:  # noqa: ANN401  -- a row of SQLAlchemy's
+    """A payment that has ended needs a person only where the bank says otherwise afterwards."""
+    if row.completed_at is None:
+        return True
+    return row.attention is not None if attention is None else attention.reason == CONTRADICTION
 
 
 async def _open_on(shard: Shard, older_than_seconds: float) -> AsyncIterator[Transaction]:

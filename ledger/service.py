@@ -7,10 +7,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.contracts.holds import HoldRequest
+from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, OperatorAction
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
 from domain.contracts.wallets import WalletChange, WalletLimits
 from domain.holds import HoldStatus
-from domain.ids import BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
+from domain.ids import ActionId, BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
 from domain.rails import Rail
 from domain.transactions import Step, TransactionKind, TransactionStatus
@@ -209,6 +210,42 @@ class LedgerService(Protocol):
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
         """Say that a payment needs a person, or no longer does. A final transaction is left alone."""
+        ...
+
+    async def ask_action(self, action: NewAction) -> OperatorAction:
+        """Record what an operator asks of a payment; repeated, what was recorded. Raises IdempotencyKeyReused."""
+        ...
+
+    async def approve_action(self, action_id: ActionId, by: str, reason: str) -> OperatorAction:
+        """A second operator agrees to a proposed force. Raises NotFound and CannotApprove."""
+        ...
+
+    async def refuse_action(self, action_id: ActionId, why: str) -> None:
+        """Record that the payment's workflow refused what was asked."""
+        ...
+
+    async def take_action(self, claim: ActionClaim) -> OperatorAction:
+        """Record that a payment does what it was told, once, if that is backed by what was asked.
+
+        Raises CannotResolve.
+        """
+        ...
+
+    async def find_ruling(self, transaction_id: TransactionId) -> OperatorAction | None:
+        """The last word of a person on what the bank did, if the payment goes by one."""
+        ...
+
+    async def actions(self, transaction_id: TransactionId) -> Sequence[OperatorAction]:
+        """What operators told a payment, oldest first."""
+        ...
+
+    async def attention(
+        self, wanted: AttentionFilter, *, after: TransactionId | None, limit: int
+    ) -> Sequence[Transaction]:
+        """The payments that need a person, by id from behind `after`, at most `limit`.
+
+        A shard that does not answer is left out, unless none does.
+        """
         ...
 
     async def find_key(self, key_digest: str, near: WalletId) -> RecordedKey | None:

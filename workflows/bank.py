@@ -1,6 +1,7 @@
 """Talking to a bank until the answer is certain."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,12 +11,14 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from domain.contracts.activities import LOOK_UP_AT_BANK
+    from domain.contracts.activities import FIND_RULING, LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
     from domain.contracts.bank_events import BANK_HAS_NEWS_SIGNAL
     from domain.contracts.banks import BankCommand, BankReply, BankState
-    from domain.contracts.payments import Failure, PaymentRequest, bank_queue
+    from domain.contracts.operators import ActionKind, BankOutcome, OperatorAction
+    from domain.contracts.payments import CONTRADICTION, Failure, PaymentRequest, bank_queue
     from domain.errors import DecisionCode
     from domain.transactions import TransactionStatus
+    from workflows.operators import ATTEMPT, LEDGER_RETRIES, RECORDED
     from workflows.payment import Payment
 
 _QUICK: Final = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.5)
@@ -24,9 +27,9 @@ _HEARTBEAT: Final = timedelta(seconds=10)
 """A worker that was killed at a bank call is noticed after this long."""
 _SLOWEST_POLL: Final = timedelta(hours=1)
 _PAID: Final = (BankState.ACCEPTED, BankState.SETTLED)
-
-CONTRADICTION: Final = "bank_contradicts_itself"
-"""Attention's reason where a bank takes back that it has accepted a payment."""
+_AT_THE_BANK: Final = (PULL_FROM_BANK, PUSH_TO_BANK, LOOK_UP_AT_BANK)
+_RULED_UNPAID: Final = BankReply(state=BankState.REFUSED, refusal_code=DecisionCode.RESOLVED_UNPAID)
+"""What a person's word stands for."""
 
 
 class BankPayment(Payment):
@@ -41,6 +44,8 @@ class BankPayment(Payment):
         self.rail, *_ = request.rail_plan
         self._asking = False
         self._news = False
+        self._sending = False
+        self._freed = False
         self._answer: BankReply | None = None
 
     def why_not_cancel(self) -> str | None:
@@ -59,8 +64,28 @@ class BankPayment(Payment):
         self._news = self._woken = True
         workflow.logger.info("the bank has news", extra={"event_id": event_id})
 
+    def why_not_rule(self, kind: ActionKind, outcome: BankOutcome) -> str | None:
+        """A person's word counts where the bank's is missing; against the bank's own, two people's."""
+        assert self.attention is not None
+        if self.attention.step not in _AT_THE_BANK:
+            return f"What the bank did is known; {self.attention.step} waits for the ledger."
+        if kind is ActionKind.RESOLVE and self.attention.reason == CONTRADICTION:
+            return "The bank's own answer says otherwise: that takes two people, by a force."
+        if outcome is BankOutcome.PAID:
+            return "The payment has failed and its money is free again: have the bank undo it." if self._freed else None
+        return None if self._freed else self._why_not_unpaid()
+
+    def _why_not_unpaid(self) -> str | None:
+        if self._answer is not None:
+            return "The bank has accepted it and our books have it; when the bank sends it back, that is a return."
+        return "A request to the bank is under way; say so again when it has ended." if self._sending else None
+
     async def ask_bank(self, activity: str) -> BankReply:
-        """Send `activity` until the bank's answer is certain, or the payment is cancelled and the bank never got it."""
+        """Send `activity` until the bank's answer is certain, a person has said what it is, or the payment is
+        cancelled and the bank never got it."""
+        assert self.first is not None
+        if self.first.replayed:
+            self.ruling = await self._earlier_ruling()
         answer = await self._over_some_rail(activity)
         await self.unpark(TransactionStatus.PROCESSING)
         return answer
@@ -68,7 +93,8 @@ class BankPayment(Payment):
     async def _over_some_rail(self, activity: str) -> BankReply:
         """The answer of the first rail that does not refuse it for itself alone.
 
-        Each rail has a reference of its own, for ever refused before the next rail is asked, so that only one pays.
+        Each rail has a reference of its own, for ever refused before the next rail is asked, so that only one pays. A
+        person's word is about the payment, whatever rail it is on.
         """
         for rail in self.request.rail_plan:
             self.rail = rail
@@ -80,41 +106,97 @@ class BankPayment(Payment):
     async def _send(self, activity: str) -> BankReply:
         assert self.first is not None
         ask_first = self.first.replayed
-        while not self.cancel_requested:
+        while not self._interrupted():
             self._asking = True
             try:
-                return await self._certain(activity, self._command(ask_first=ask_first), until_cancelled=True)
+                return await self._certain(activity, self._command(ask_first=ask_first), until=self._interrupted)
             except ActivityError as error:
-                if not self.cancel_requested:
+                if not self._interrupted():
                     await self.park(activity, error)
             except asyncio.CancelledError:
                 # Its outcome came together with the cancellation and is lost here; the bank tells it again.
-                if not self.cancel_requested:
+                if not self._interrupted():
                     raise
             ask_first = True
         self.quiet_since = self.quiet_since or workflow.now()
         return await self.look_up(self.quiet_since)
 
     async def look_up(self, quiet_since: datetime) -> BankReply:
-        """Ask by reference until the answer is certain. NOT_SEEN comes only long enough after the last request."""
-        while True:
+        """Ask by reference until the answer is certain, or a person has said what it is.
+
+        NOT_SEEN comes only long enough after the last request.
+        """
+        while self.ruling is None:
+            command = self._command(last_sent_at=quiet_since)
             try:
-                return await self._certain(LOOK_UP_AT_BANK, self._command(last_sent_at=quiet_since))
+                return await self._certain(LOOK_UP_AT_BANK, command, until=lambda: self.ruling is not None)
             except ActivityError as error:
-                await self.park(LOOK_UP_AT_BANK, error)
+                if self.ruling is None:
+                    await self.park(LOOK_UP_AT_BANK, error)
+            except asyncio.CancelledError:
+                if self.ruling is None:
+                    raise
+        return self._as_ruled(self.ruling)
+
+    def _interrupted(self) -> bool:
+        return self.cancel_requested or self.ruling is not None
+
+    def _as_ruled(self, ruling: OperatorAction) -> BankReply:
+        """What the bank would have answered; a word on what it had accepted says that it has settled."""
+        self.ruling = None
+        if ruling.outcome is BankOutcome.NOT_PAID:
+            return _RULED_UNPAID
+        self._answer = BankReply(state=BankState.SETTLED if self._answer is not None else BankState.ACCEPTED)
+        return self._answer
+
+    async def _earlier_ruling(self) -> OperatorAction | None:
+        """What a person told a run before this one, which may have ended between their word and its effect."""
+        assert self.first is not None
+        if not workflow.patched(RECORDED):
+            return None
+        ruling: OperatorAction | None = await workflow.execute_activity(
+            FIND_RULING,
+            self.first.transaction_id,
+            result_type=OperatorAction | None,  # type: ignore[arg-type]
+            start_to_close_timeout=ATTEMPT,
+            retry_policy=LEDGER_RETRIES,
+            summary="has a person said what the bank did?",
+        )
+        return ruling
+
+    async def until_bank_agrees(self, answer: BankReply) -> None:
+        """Where a person's word has freed the money: ask until the bank says the same; if it has paid, it parks."""
+        if answer != _RULED_UNPAID:
+            return
+        self._freed = True
+        freed_at = workflow.now()
+        while (await self.look_up(freed_at)).state in _PAID:
+            message = "The payment was ended as not paid, and the bank says now that it has paid."
+            await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type=CONTRADICTION))
+        if self.attention is not None:
+            await self.attend(None)
+
+    async def start_over_if_long(self) -> None:
+        """A new run would find the payment ended, and ask no more."""
+        if not self._freed:
+            await super().start_over_if_long()
 
     async def until_settled(self, answer: BankReply) -> None:
         """Wait until an accepted payment has settled, asking ever more rarely."""
+        # Nothing is sent any more, in no later run either.
+        self.quiet_since = self.quiet_since or workflow.now()
         pause = timedelta(seconds=self.request.plan.settlement_poll_seconds)
         while answer.state is not BankState.SETTLED:
             with suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda: self._news, timeout=pause, timeout_summary="until the bank has settled"
+                    lambda: self._news or self.ruling is not None,
+                    timeout=pause,
+                    timeout_summary="until the bank has settled",
                 )
             self._news = False
             await self.start_over_if_long()
             pause = min(pause * 2, _SLOWEST_POLL)
-            answer = await self.look_up(workflow.now())
+            answer = await self.look_up(self.quiet_since)
             if answer.state in _PAID:
                 await self.unpark(TransactionStatus.PROCESSING)
             else:
@@ -122,7 +204,14 @@ class BankPayment(Payment):
                 message = f"The bank had accepted the payment and now says {answer.state}."
                 await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type=CONTRADICTION))
 
-    async def _certain(self, activity: str, command: BankCommand, *, until_cancelled: bool = False) -> BankReply:
+    async def _certain(self, activity: str, command: BankCommand, *, until: Callable[[], bool]) -> BankReply:
+        self._sending = activity != LOOK_UP_AT_BANK
+        try:
+            return await self._asked(activity, command, until)
+        finally:
+            self._sending = False
+
+    async def _asked(self, activity: str, command: BankCommand, until: Callable[[], bool]) -> BankReply:
         asking: workflow.ActivityHandle[BankReply] = workflow.start_activity(
             activity,
             command,
@@ -135,11 +224,10 @@ class BankPayment(Payment):
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"{activity} {command.amount}",
         )
-        if until_cancelled:
-            await workflow.wait_condition(lambda: asking.done() or self.cancel_requested)
-            if not asking.done():
-                # Ends its retries at once; a request under way is waited for.
-                asking.cancel()
+        await workflow.wait_condition(lambda: asking.done() or until())
+        if not asking.done():
+            # Ends its retries at once; a request under way is waited for.
+            asking.cancel()
         reply = await asking
         if reply.state in _PAID:
             self._answer = reply
@@ -170,6 +258,8 @@ class BankPayment(Payment):
 
 def why_unpaid(answer: BankReply) -> Failure | None:
     """The failure that a certain answer means, or None if the bank has done it."""
+    if answer == _RULED_UNPAID:
+        return Failure(code=DecisionCode.RESOLVED_UNPAID, detail=DecisionCode.RESOLVED_UNPAID.meaning)
     if answer.state is BankState.REFUSED:
         detail = answer.refusal_detail or "The bank refused the payment."
         return Failure(code=DecisionCode.BANK_REFUSED, detail=f"{detail} ({answer.refusal_code})")

@@ -29,7 +29,9 @@ class DepositWorkflow(BankPayment):
             return self.done(recorded)
         answer = await self.ask_bank(PULL_FROM_BANK)
         if failure := why_unpaid(answer):
-            return self.done(await self.step(Step.FAIL_DEPOSIT, failure))
+            failed = await self.step(Step.FAIL_DEPOSIT, failure)
+            await self.until_bank_agrees(answer)
+            return self.done(failed)
         await self.step(Step.CREDIT_DEPOSIT, rail=self.rail)
         await self.until_settled(answer)
         return self.done(await self.step(Step.SETTLE_DEPOSIT, rail=self.rail))

@@ -9,7 +9,7 @@ from typing import Final
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError, ApplicationErrorCategory, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TimedOut
 
 with workflow.unsafe.imports_passed_through():
@@ -25,19 +25,13 @@ with workflow.unsafe.imports_passed_through():
         StepCommand,
         StepResult,
     )
-    from domain.contracts.workflows import (
-        ACCEPTED_UPDATE,
-        CANCEL_UPDATE,
-        CANNOT_CANCEL,
-        CANNOT_RETRY,
-        RETRY_UPDATE,
-        OperatorCommand,
-    )
+    from domain.contracts.workflows import ACCEPTED_UPDATE
     from domain.errors import DecisionCode
     from domain.rails import Rail
     from domain.transactions import Step, TransactionStatus
     from workflows import attributes
     from workflows.details import parked_details
+    from workflows.operators import ATTEMPT, LEDGER_RETRIES, Operated
 
 LOCAL_PATIENCE: Final = timedelta(seconds=3)
 """A ledger write that has not gone through by then goes on as a regular activity, where operators see it."""
@@ -50,10 +44,6 @@ TIMED_OUT: Final = "timed_out"
 _LOCAL_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(milliseconds=50), maximum_interval=timedelta(seconds=1), maximum_attempts=7
 )
-_LEDGER_RETRIES: Final = RetryPolicy(
-    initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15)
-)
-_ATTEMPT: Final = timedelta(seconds=15)
 _CANCELLED: Final = Failure(code=DecisionCode.CANCELLED, detail="Cancelled before the receiver's shard had it.")
 
 
@@ -72,7 +62,7 @@ def is_final(error: FailureError) -> bool:
     return isinstance(cause, ApplicationError) and cause.non_retryable
 
 
-class Payment:
+class Payment(Operated):
     """Base of the payment workflows. One instance is one run; all that matters is in the ledger and at the bank.
 
     A run can end anywhere (terminated, reset, continued as new): the next one takes the same steps under the same
@@ -83,10 +73,9 @@ class Payment:
         self.request = request
         self.first: StepResult | None = None
         before = request.carried_over or CarriedOver()
-        self.cancel_requested = before.cancel_requested
+        super().__init__(cancel_requested=before.cancel_requested)
         self.quiet_since = before.quiet_since
         self.attention = before.attention
-        self._woken = False
 
     # -- what others may ask ---------------------------------------------------------------------
 
@@ -100,34 +89,6 @@ class Payment:
         await workflow.wait_condition(lambda: self.first is not None)
         assert self.first is not None
         return self.result_of(self.first)
-
-    @workflow.update(name=RETRY_UPDATE, description="Parked? Try the step again now. {by, reason}")
-    async def retry(self, command: OperatorCommand) -> str:
-        """Wake a parked payment."""
-        self._woken = True
-        workflow.logger.info("retry requested", extra={"by": command.by, "reason": command.reason})
-        return "trying again"
-
-    @retry.validator
-    def _may_retry(self, command: OperatorCommand) -> None:
-        if self.attention is None:
-            raise refused(CANNOT_RETRY, "The payment is not parked; it is trying by itself.")
-
-    @workflow.update(name=CANCEL_UPDATE, description="Stop the payment if the bank has not got it. {by, reason}")
-    async def cancel(self, command: OperatorCommand) -> str:
-        """Ask the payment to end unpaid."""
-        self.cancel_requested = self._woken = True
-        workflow.logger.info("cancel requested", extra={"by": command.by, "reason": command.reason})
-        return "cancelling"
-
-    @cancel.validator
-    def _may_cancel(self, command: OperatorCommand) -> None:
-        if reason := self.why_not_cancel():
-            raise refused(CANNOT_CANCEL, reason)
-
-    def why_not_cancel(self) -> str | None:
-        """Why it is too late to cancel, or None."""
-        return "A transfer is made in one step; send the money back with a new transfer."
 
     # -- steps -----------------------------------------------------------------------------------
 
@@ -208,8 +169,8 @@ class Payment:
             argument,
             result_type=StepResult,
             schedule_to_close_timeout=patience,
-            start_to_close_timeout=_ATTEMPT,
-            retry_policy=_LEDGER_RETRIES,
+            start_to_close_timeout=ATTEMPT,
+            retry_policy=LEDGER_RETRIES,
             summary=f"{step.value}, the quick way did not go through",
         )
         if until_cancelled:
@@ -225,7 +186,7 @@ class Payment:
         reason, detail = why(error)
         next_try = workflow.now() + timedelta(seconds=self.request.plan.slow_retry_seconds)
         since = self.attention.since if self.attention else workflow.now()
-        await self._attend(Attention(step=step, reason=reason, since=since, detail=detail))
+        await self.attend(Attention(step=step, reason=reason, since=since, detail=detail))
         patience = next_try - workflow.now()
         if not self._woken and patience > timedelta():
             with suppress(TimeoutError):
@@ -239,9 +200,10 @@ class Payment:
     async def unpark(self, status: TransactionStatus) -> None:
         """The step went through: attention is over. A final status has cleared it in the ledger already."""
         if self.attention is not None:
-            await self._attend(None, note=not status.final)
+            await self.attend(None, note=not status.final)
 
-    async def _attend(self, attention: Attention | None, *, note: bool = True) -> None:
+    async def attend(self, attention: Attention | None, *, note: bool = True) -> None:
+        """Show attention, or that there is none any more; `note` it in the ledger, too."""
         assert self.first is not None
         changed = _essence(self.attention) != _essence(attention)
         self.attention = attention
@@ -253,8 +215,8 @@ class Payment:
             await workflow.execute_activity(
                 NOTE_ATTENTION,
                 AttentionNote(transaction_id=self.first.transaction_id, attention=attention),
-                start_to_close_timeout=_ATTEMPT,
-                retry_policy=_LEDGER_RETRIES,
+                start_to_close_timeout=ATTEMPT,
+                retry_policy=LEDGER_RETRIES,
                 summary="show it at the transaction",
             )
 
@@ -282,7 +244,9 @@ class Payment:
         running = asyncio.create_task(saga)
         while True:
             try:
-                return await asyncio.shield(running)
+                result = await asyncio.shield(running)
+                await workflow.wait_condition(workflow.all_handlers_finished)
+                return result
             except asyncio.CancelledError:
                 if running.cancelled():
                     raise
@@ -318,8 +282,3 @@ def why(error: FailureError) -> tuple[str, str]:
 
 def _essence(attention: Attention | None) -> tuple[str, str] | None:
     return (attention.step, attention.reason) if attention else None
-
-
-def refused(code: str, reason: str) -> ApplicationError:
-    """What an update's validator says no with."""
-    return ApplicationError(reason, type=code, non_retryable=True, category=ApplicationErrorCategory.BENIGN)

@@ -27,7 +27,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.contracts.workflows import CANNOT_RETRY, RETRY_UPDATE, OperatorCommand
     from workflows import attributes
     from workflows.details import return_details
-    from workflows.payment import refused, why
+    from workflows.operators import refused
+    from workflows.payment import why
 
 _RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15))
 _ATTEMPT: Final = timedelta(seconds=30)

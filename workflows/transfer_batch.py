@@ -26,7 +26,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.contracts.workflows import CANNOT_RETRY, RETRY_UPDATE, OperatorCommand
     from workflows import attributes
     from workflows.details import batch_details
-    from workflows.payment import refused, why
+    from workflows.operators import refused
+    from workflows.payment import why
 
 SLICE: Final = 1_000
 """Items an activity begins. Small enough that one which is lost repeats little, large enough to be few."""

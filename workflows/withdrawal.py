@@ -32,7 +32,9 @@ class WithdrawalWorkflow(BankPayment):
             return self.done(held)
         answer = await self.ask_bank(PUSH_TO_BANK)
         if failure := why_unpaid(answer):
-            return self.done(await self.step(Step.RELEASE_WITHDRAWAL, failure))
+            released = await self.step(Step.RELEASE_WITHDRAWAL, failure)
+            await self.until_bank_agrees(answer)
+            return self.done(released)
         await self.step(Step.CAPTURE_WITHDRAWAL, rail=self.rail)
         await self.until_settled(answer)
         return self.done(await self.step(Step.SETTLE_WITHDRAWAL, rail=self.rail))

@@ -9,6 +9,8 @@ Every ledger step is an activity of the step's own name, so that operators read 
 | any later step | StepCommand | StepResult |
 | pull_from_bank, push_to_bank, look_up_at_bank | BankCommand | BankReply |
 | note_attention | AttentionNote | nothing |
+| take_action | ActionClaim | OperatorAction |
+| find_ruling | TransactionId | OperatorAction or nothing |
 | sweep_orphans | SweepRequest | SweepReport |
 """
 
@@ -19,6 +21,8 @@ from typing import Final
 from domain.contracts.payments import PaymentRequest, StepResult
 
 NOTE_ATTENTION: Final = "note_attention"
+TAKE_ACTION: Final = "take_action"
+FIND_RULING: Final = "find_ruling"
 PULL_FROM_BANK: Final = "pull_from_bank"
 PUSH_TO_BANK: Final = "push_to_bank"
 LOOK_UP_AT_BANK: Final = "look_up_at_bank"

@@ -14,6 +14,10 @@ PAYMENT_QUEUE: Final = "payments"
 OPERATIONS_QUEUE: Final = "operations"
 
 
+CONTRADICTION: Final = "bank_contradicts_itself"
+"""Attention's reason where the bank says otherwise than before, or than a person said in its name."""
+
+
 def bank_queue(bank: str) -> str:
     """The task queue of one bank's calls."""
     return f"bank-{bank}"

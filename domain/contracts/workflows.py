@@ -7,7 +7,7 @@
 | SweepWorkflow | sweep (by a schedule) | operations | SweepRequest → SweepReport |
 
 A payment's workflow id is `payment_workflow_id`. All payments answer the update `accepted` as soon as their first
-step has its outcome, and `retry` and `cancel` to operators.
+step has its outcome, and `retry`, `cancel`, `resolve` and `force` to operators.
 """
 
 from dataclasses import dataclass
@@ -25,9 +25,12 @@ SWEEP_SCHEDULE: Final = "sweep-orphans"
 ACCEPTED_UPDATE: Final = "accepted"
 RETRY_UPDATE: Final = "retry"
 CANCEL_UPDATE: Final = "cancel"
+RESOLVE_UPDATE: Final = "resolve"
+FORCE_UPDATE: Final = "force"
 
 CANNOT_CANCEL: Final = "cannot_cancel"
 CANNOT_RETRY: Final = "cannot_retry"
+CANNOT_RESOLVE: Final = "cannot_resolve"
 
 _LONGEST_PLAIN_ID: Final = 200
 _HASHED: Final = "sha256-"
@@ -35,10 +38,15 @@ _HASHED: Final = "sha256-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorCommand:
-    """Who tells a payment to go on or to stop, and why. Both are kept in the history."""
+    """Who tells a payment what, and why; kept in the history and in the ledger.
+
+    What comes through the API names what that has recorded. `outcome` is a `BankOutcome` for `resolve` and `force`.
+    """
 
     by: str = ""
     reason: str = ""
+    action_id: str = ""
+    outcome: str = ""
 
 
 def payment_workflow_id(client_id: ClientId, wallet_id: WalletId, key: str) -> str:

@@ -95,6 +95,37 @@ COMMENT ON COLUMN ledger.transactions.hold_id IS 'The client''s hold that a tran
 COMMENT ON COLUMN ledger.transactions.rails IS
     'The bank''s rails in the order in which they are tried; decided once, because an earlier one may have been asked.';
 
+CREATE INDEX transactions_attention ON ledger.transactions (transaction_id) WHERE attention IS NOT NULL;
+
+-- What operators told payments. What moves money by a person's word comes through the API, with who it was.
+CREATE TABLE ledger.operator_actions (
+    action_id       uuid PRIMARY KEY,
+    transaction_id  uuid NOT NULL,
+    kind            text NOT NULL CHECK (kind IN ('retry', 'cancel', 'resolve', 'force')),
+    via             text NOT NULL CHECK (via IN ('api', 'temporal')),
+    outcome         text CHECK (outcome IN ('paid', 'not_paid')),
+    evidence        text CHECK (evidence <> ''),
+    asked_by        text NOT NULL,
+    reason          text NOT NULL,
+    attention_step  text,
+    attention_since timestamptz,
+    effective_at    timestamptz NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK ((kind IN ('resolve', 'force')) = (outcome IS NOT NULL)),
+    CHECK ((kind = 'resolve') = (evidence IS NOT NULL)),
+    CHECK (outcome IS NULL OR (via = 'api' AND attention_since IS NOT NULL))
+);
+CREATE INDEX operator_actions_of ON ledger.operator_actions (transaction_id);
+-- What became of them, each once.
+CREATE TABLE ledger.operator_action_marks (
+    action_id  uuid NOT NULL REFERENCES ledger.operator_actions,
+    mark       text NOT NULL CHECK (mark IN ('approved', 'accepted', 'refused')),
+    marked_by  text NOT NULL,
+    note       text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (action_id, mark)
+);
+
 CREATE TABLE ledger.transaction_steps (
     transaction_id uuid NOT NULL,
     step           text NOT NULL,
@@ -266,6 +297,31 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.ledger_entries
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.operator_actions
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.operator_actions
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.operator_action_marks
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.operator_action_marks
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+
+-- Two people: who approves a force is not who proposed it, and without approval it is not accepted.
+CREATE FUNCTION ledger.force_wants_two() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    asked ledger.operator_actions;
+BEGIN
+    SELECT * INTO asked FROM ledger.operator_actions WHERE action_id = NEW.action_id;
+    IF NEW.mark = 'approved' AND (asked.kind <> 'force' OR asked.asked_by = NEW.marked_by)
+       OR NEW.mark = 'accepted' AND asked.kind = 'force' AND NOT EXISTS (
+           SELECT FROM ledger.operator_action_marks WHERE action_id = NEW.action_id AND mark = 'approved') THEN
+        RAISE EXCEPTION 'action % wants two people', NEW.action_id USING ERRCODE = 'SG010';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER force_wants_two BEFORE INSERT ON ledger.operator_action_marks
+    FOR EACH ROW EXECUTE FUNCTION ledger.force_wants_two();
+
 -- Guard 9: a status moves as domain/transactions.py says; a hold ends once, and what was captured stays captured.
 CREATE FUNCTION ledger.legal_status_move() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -350,7 +406,8 @@ SELECT ledger.ensure_partitions();
 GRANT USAGE ON SCHEMA ledger TO sagapay_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO sagapay_app;
 GRANT INSERT ON ledger.accounts, ledger.account_changes, ledger.transactions, ledger.transaction_steps, ledger.transaction_events,
-                ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox
+                ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox,
+                ledger.operator_actions, ledger.operator_action_marks
       TO sagapay_app;
 GRANT UPDATE (balance, held, version, status, debits_frozen, credits_frozen, limit_per_transaction, limit_daily,
               spent_on, spent, owed, updated_at) ON ledger.accounts TO sagapay_app;

@@ -8,6 +8,7 @@ from tests.workflow import (
     paths_parked,
     paths_plain,
     paths_rails,
+    paths_ruled,
     paths_slow_ledger,
 )
 from tests.workflow.paths import PATHS, run_all
@@ -21,6 +22,7 @@ WALKED = (
     paths_operators,
     paths_rails,
     paths_bank_accounts,
+    paths_ruled,
 )
 
 __all__ = ["PATHS", "WALKED", "run_all"]

@@ -3,7 +3,7 @@
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.contracts.workflows import CANNOT_RETRY
 from domain.transactions import TransactionStatus
-from tests.workflow.operators import current_details, refusal_of, retry
+from tests.workflow.operators import COMMAND, current_details, refusal_of, retry
 from tests.workflow.paths import path
 from tests.workflow.scene import IMPATIENT, OPENING, PERSISTENT, Payment, Scene, until
 
@@ -27,6 +27,7 @@ async def _parked_then_retried(scene: Scene, payment: Payment, fault: int, step:
     await scene.findable(payment, "Attention IS NULL AND TransactionStatus = 'succeeded'")
     assert "parked" not in await current_details(payment)
     raised_and_cleared = [item for item in await scene.timeline(payment) if item.startswith("attention.")]
+    assert await scene.told(payment) == [("retry", COMMAND.by, COMMAND.reason)]
     assert raised_and_cleared == [f"attention.raised {step}", "attention.cleared"]
 
 

@@ -217,8 +217,17 @@ class Scene:
         return found
 
     async def timeline(self, payment: Payment) -> list[str]:
-        """What happened to it, as "step.posted hold_withdrawal" or "attention.raised push_to_bank"."""
-        return [f"{item.type} {item.step or ''}".strip() for item in await self.ledger.timeline(payment.transaction_id)]
+        """What happened to it, as "step.posted hold_withdrawal" or "attention.raised push_to_bank"; see `told`, too."""
+        items = await self.ledger.timeline(payment.transaction_id)
+        return [f"{item.type} {item.step or ''}".strip() for item in items if not item.type.startswith("operator.")]
+
+    async def told(self, payment: Payment) -> list[tuple[str, str, str]]:
+        """What people told it and it did: kind, who, and why."""
+        return [
+            (item.type.removeprefix("operator."), item.detail["by"], item.detail["reason"])
+            for item in await self.ledger.timeline(payment.transaction_id)
+            if item.type.startswith("operator.")
+        ]
 
     async def eventually(self, payment: Payment, item: str) -> None:
         """Wait until this is in the payment's timeline."""
