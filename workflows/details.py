@@ -83,7 +83,7 @@ _A_BUG: Final = (
 
 def runbook_of(reason: str) -> str:
     """Where a person reads what to do about a kind of attention."""
-    return f"docs/operations/stuck-payments.md#{reason}"
+    return f"docs/operations/runbooks.md#{reason}"
 
 
 def batch_details(request: BatchRequest, attention: Attention | None, slow_retry: timedelta) -> str:
