@@ -142,26 +142,39 @@ def build_workers(
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
-    bank_activities = BankActivities(banks, directory, ledger)
-    bank_workers = [
+    transfers = build_transfer_worker(client, ledger, settings)
+    at_banks = _build_bank_workers(
+        client, banks, BankActivities(banks, directory, ledger), return_activities, settings=settings
+    )
+    return [transfers, payments, in_batches, operations, *at_banks]
+
+
+def _build_bank_workers(
+    client: Client,
+    banks: Mapping[str, BankAdapter],
+    payments: BankActivities,
+    returns: ReturnActivities,
+    *,
+    settings: Settings,
+) -> list[Worker]:
+    return [
         Worker(
             client,
-            task_queue=bank_queue(bank),
+            task_queue=bank_queue(name),
             activities=[
-                bank_activities.pull_from_bank,
-                bank_activities.push_to_bank,
-                bank_activities.look_up_at_bank,
-                return_activities.find_returns,
+                payments.pull_from_bank,
+                payments.push_to_bank,
+                payments.look_up_at_bank,
+                returns.find_returns,
             ],
             max_concurrent_activities=settings.worker_max_concurrent,
-            max_task_queue_activities_per_second=banks[bank].capabilities.calls_per_second,
+            max_task_queue_activities_per_second=bank.capabilities.calls_per_second,
             disable_eager_activity_execution=True,
             graceful_shutdown_timeout=_GRACE,
             build_id=BUILD_ID,
         )
-        for bank in banks
+        for name, bank in banks.items()
     ]
-    return [build_transfer_worker(client, ledger, settings), payments, in_batches, operations, *bank_workers]
 
 
 async def work(settings: Settings, life: Life) -> None:

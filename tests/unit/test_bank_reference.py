@@ -6,7 +6,7 @@ from pathlib import Path
 from bank_adapters.simulated.adapter import SimulatedBank
 from bank_adapters.simulator import refusals
 from bank_adapters.simulator.app import create_app
-from bank_adapters.simulator.faults import AFTER, BEFORE, DECIDING, FaultKind, Operation
+from bank_adapters.simulator.faults import AFTER, BEFORE, DECIDING, TELLING, FaultKind, Operation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "simulated-bank.md").read_text()
 
@@ -41,7 +41,7 @@ def test_every_fault_and_every_refusal_is_described() -> None:
 
 
 def test_every_fault_strikes_at_one_moment() -> None:
-    moments = [*BEFORE, *DECIDING, *AFTER]
+    moments = [*BEFORE, *DECIDING, *AFTER, *TELLING]
     assert sorted(moments) == sorted(FaultKind)
 
 
