@@ -221,6 +221,8 @@ class LedgerModel:
         wallet = self.wallets[wallet_id]
         if wallet.closed and change.kind is not ChangeKind.CLOSE:
             return "cannot_change_wallet"
+        if wallet.closed:
+            return wallet.standing
         if change.kind is ChangeKind.CLOSE:
             if wallet.posted or wallet.held or wallet.owed or self._is_under_way(wallet_id):
                 return "wallet_in_use"

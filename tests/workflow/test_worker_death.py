@@ -13,6 +13,7 @@ import pytest
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.transactions import TransactionStatus
 from infra.local.child import Child, Command
+from infra.secrets import keys_file
 from infra.settings import Settings
 from tests.workflow.scene import OPENING, Scene, until
 
@@ -36,6 +37,7 @@ class WorkerProcess:
                 "SAGAPAY_TEMPORAL_ADDRESS": settings.temporal_address,
                 "SAGAPAY_BANK_URL": settings.bank_url,
                 "SAGAPAY_BANK_REQUEST_TIMEOUT_SECONDS": str(settings.bank_request_timeout_seconds),
+                "SAGAPAY_ENCRYPTION_KEYS_FILE": str(keys_file(settings).resolve()),
                 "SAGAPAY_LOG_LEVEL": "WARNING",
             },
         )
