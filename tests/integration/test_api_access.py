@@ -134,6 +134,7 @@ async def test_an_account_token_is_never_answered(rest: Stage) -> None:
         "holder_name",
         "mask",
         "status",
+        "status_since",
         "created_at",
     }
 
