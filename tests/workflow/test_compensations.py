@@ -72,7 +72,7 @@ async def test_what_frees_the_money_of_a_bank_payment_parks(idle_scene: Scene) -
     scene, ledger = idle_scene, StubbornLedger(idle_scene.settings)
     async with working_on(ledger, scene.temporal, scene):
         person = await scene.person(balance=1_000)
-        await scene.misbehave(person, FaultKind.REFUSE, Operation.ANY, code="R03")
+        await scene.misbehave(person, FaultKind.REFUSE, Operation.ANY, code="R01")
         withdrawal = await scene.withdraw(person, 300, IMPATIENT)
         deposit = await scene.deposit(person, 200, IMPATIENT)
         await scene.parked(withdrawal, "ledger_rejected")
