@@ -18,11 +18,10 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
+from activities.references import payment_behind
 from domain.bank_events import BankEventOutcome, BankEventType
 from domain.contracts.bank_events import BANK_HAS_NEWS_SIGNAL, HANDLE_BANK_EVENTS, BankEventsReport
 from domain.contracts.returns import WATCH_RETURNS_SCHEDULE
-from domain.errors import InvalidId
-from domain.ids import TransactionId
 from ledger.bank_events import BankEvents, StoredEvent
 from ledger.service import LedgerService, Transaction
 
@@ -63,7 +62,7 @@ class BankEventActivities:
         action = ACTIONS.get(event.type)
         if action is None:
             return BankEventOutcome.IGNORED
-        transaction = await self._transaction(event)
+        transaction = await payment_behind(self.ledger, event.bank, event.reference or "")
         if transaction is None:
             _log.warning("bank event about no payment of ours", bank=event.bank, event_id=event.event_id)
             return BankEventOutcome.UNKNOWN_PAYMENT
@@ -72,15 +71,6 @@ class BankEventActivities:
         except RPCError as error:
             _log.warning("bank event put off", bank=event.bank, event_id=event.event_id, error=str(error))
             return None
-
-    async def _transaction(self, event: StoredEvent) -> Transaction | None:
-        name, kind, *_ = *(event.reference or "").split(":"), ""
-        try:
-            transaction = await self.ledger.transaction(TransactionId.parse(name))
-        except InvalidId:
-            return None
-        ours = transaction is not None and (transaction.bank, transaction.kind) == (event.bank, kind)
-        return transaction if ours else None
 
     async def wake(self, event: StoredEvent, transaction: Transaction) -> BankEventOutcome:
         """Have the payment ask its bank now. A payment that does not run has ended, or the sweeper resumes it."""

@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.bank_codes import follow_return_code
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
+from activities.references import payment_behind
 from bank_adapters.port import BankAdapter, StatementLine
 from domain.contracts.payments import ReturnNotice, StepCommand
 from domain.contracts.returns import (
@@ -22,8 +23,6 @@ from domain.contracts.returns import (
     ReturnRequest,
     Unmatched,
 )
-from domain.errors import InvalidId
-from domain.ids import TransactionId
 from domain.money import Money
 from domain.returns import CALENDAR_DAYS, GRACE_DAYS, may_still_return
 from domain.transactions import Step, TransactionKind, TransactionStatus
@@ -75,7 +74,7 @@ class ReturnActivities:
         Retryable: ledger_unavailable, and payment_open while the payment's own workflow has not settled it here.
         """
         with as_failures():
-            payment = await self._payment_of(request)
+            payment = await payment_behind(self._ledger, request.bank, request.reference)
             if payment is None:
                 return _unmatched(Unmatched.UNKNOWN, f"We never sent {request.reference} to {request.bank}.")
             if (why := await self._why_not(payment, request)) is not None:
@@ -89,21 +88,13 @@ class ReturnActivities:
     async def follow_return(self, request: ReturnRequest) -> None:
         """Stop what the code forbids on the bank account. Retryable: ledger_unavailable."""
         with as_failures():
-            payment = await self._payment_of(request)
+            payment = await payment_behind(self._ledger, request.bank, request.reference)
             assert payment is not None, "it was booked"
             assert payment.bank_account_id is not None, "a payment with a bank has a bank account"
             reason = f"{payment.transaction_id} was returned: {request.notice.code}"
             await follow_return_code(
                 self._directory, payment.bank_account_id, request.notice.code, request.bank, reason
             )
-
-    async def _payment_of(self, request: ReturnRequest) -> Transaction | None:
-        name, kind, *_ = *request.reference.split(":"), ""
-        try:
-            payment = await self._ledger.transaction(TransactionId.parse(name))
-        except InvalidId:
-            return None
-        return payment if payment is not None and (payment.bank, payment.kind) == (request.bank, kind) else None
 
     async def _why_not(self, payment: Transaction, request: ReturnRequest) -> ReturnOutcome | None:
         """Why a return of this payment is not booked; raises payment_open where it is too early to tell."""

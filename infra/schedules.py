@@ -25,68 +25,49 @@ from domain.contracts.workflows import SWEEP_SCHEDULE, SWEEP_WORKFLOW
 from infra.settings import Settings
 
 
-def _sweep(settings: Settings) -> Schedule:
-    return Schedule(
-        action=ScheduleActionStartWorkflow(
-            SWEEP_WORKFLOW,
-            SweepRequest(older_than_seconds=settings.sweep_after_seconds),
-            id="sweep",
-            task_queue=OPERATIONS_QUEUE,
-            static_summary="look for open transactions without a workflow",
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.sweep_interval_seconds))]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
-    )
-
-
-def _expiry(settings: Settings) -> Schedule:
-    return Schedule(
-        action=ScheduleActionStartWorkflow(
-            EXPIRE_HOLDS_WORKFLOW,
-            id="expire-holds",
-            task_queue=OPERATIONS_QUEUE,
-            static_summary="let go of holds whose time has come",
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=settings.expiry_interval_seconds))]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
-    )
-
-
-def _watch(settings: Settings, banks: Sequence[str]) -> Schedule:
-    every = timedelta(seconds=settings.returns_interval_seconds)
-    return Schedule(
-        action=ScheduleActionStartWorkflow(
-            WATCH_RETURNS_WORKFLOW,
-            WatchRequest(banks=list(banks)),
-            id="watch-returns",
-            task_queue=OPERATIONS_QUEUE,
-            static_summary="look for what banks took back",
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
-    )
-
-
-def _bank_events(settings: Settings) -> Schedule:
-    every = timedelta(seconds=settings.bank_events_interval_seconds)
-    return Schedule(
-        action=ScheduleActionStartWorkflow(
-            BANK_EVENTS_WORKFLOW,
-            id=f"{BANK_EVENTS_WORKFLOW_ID}-left",
-            task_queue=OPERATIONS_QUEUE,
-            static_summary="act on what banks have sent and nobody has acted on",
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
-    )
-
-
 async def ensure_schedules(client: Client, settings: Settings, banks: Sequence[str]) -> None:
     """Make all schedules, or bring them up to date with the settings."""
-    await _ensure(client, SWEEP_SCHEDULE, _sweep(settings))
-    await _ensure(client, EXPIRE_HOLDS_SCHEDULE, _expiry(settings))
-    await _ensure(client, WATCH_RETURNS_SCHEDULE, _watch(settings, banks))
-    await _ensure(client, BANK_EVENTS_SCHEDULE, _bank_events(settings))
+    schedules = {
+        SWEEP_SCHEDULE: _every(
+            settings.sweep_interval_seconds,
+            SWEEP_WORKFLOW,
+            SweepRequest(older_than_seconds=settings.sweep_after_seconds),
+            workflow_id="sweep",
+            summary="look for open transactions without a workflow",
+        ),
+        EXPIRE_HOLDS_SCHEDULE: _every(
+            settings.expiry_interval_seconds,
+            EXPIRE_HOLDS_WORKFLOW,
+            workflow_id="expire-holds",
+            summary="let go of holds whose time has come",
+        ),
+        WATCH_RETURNS_SCHEDULE: _every(
+            settings.returns_interval_seconds,
+            WATCH_RETURNS_WORKFLOW,
+            WatchRequest(banks=list(banks)),
+            workflow_id="watch-returns",
+            summary="look for what banks took back",
+        ),
+        BANK_EVENTS_SCHEDULE: _every(
+            settings.bank_events_interval_seconds,
+            BANK_EVENTS_WORKFLOW,
+            workflow_id=f"{BANK_EVENTS_WORKFLOW_ID}-left",
+            summary="act on what banks have sent and nobody has acted on",
+        ),
+    }
+    for name, schedule in schedules.items():
+        await _ensure(client, name, schedule)
+
+
+def _every(seconds: float, workflow: str, *arguments: object, workflow_id: str, summary: str) -> Schedule:
+    """Run a workflow of the operations queue so often, never beside itself."""
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            workflow, args=arguments, id=workflow_id, task_queue=OPERATIONS_QUEUE, static_summary=summary
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=timedelta(seconds=seconds))]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(seconds=60)),
+    )
 
 
 async def _ensure(client: Client, name: str, wanted: Schedule) -> None:

@@ -22,7 +22,7 @@ from tests.money.scratch import Databases
 from tests.stack.servers import Servers
 from tests.workflow.across import across_stage, open_across
 from tests.workflow.operators import retry
-from tests.workflow.scene import IMPATIENT, OPENING, Payment, Scene
+from tests.workflow.scene import IMPATIENT, OPENING, Payment, Scene, polling
 from worker import build_workers
 
 FAILED = TransactionStatus.FAILED
@@ -51,8 +51,8 @@ async def working_on(ledger: StubbornLedger, temporal: Client, scene: Scene | No
         stack.push_async_callback(ledger.aclose)
         engine, settings = ledger.shards.all[0].engine, ledger.own_settings
         directory = Directory(engine, Cipher.from_settings(settings))
-        for worker in build_workers(temporal, ledger, directory, Batches(ledger.shards), banks, settings=settings):
-            await stack.enter_async_context(worker)
+        workers = build_workers(temporal, ledger, directory, Batches(ledger.shards), banks, settings=settings)
+        await stack.enter_async_context(polling(workers))
         yield
 
 
