@@ -1,6 +1,5 @@
 """Returns: what banks' statements say came back is found by a schedule, and each is booked by a workflow of its own."""
 
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,10 +23,9 @@ with workflow.unsafe.imports_passed_through():
         WatchRequest,
         return_workflow_id,
     )
-    from domain.contracts.workflows import CANNOT_RETRY, RETRY_UPDATE, OperatorCommand
     from workflows import attributes
     from workflows.details import return_details
-    from workflows.operators import refused
+    from workflows.parking import Parkable
     from workflows.payment import why
 
 _RETRIES: Final = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(seconds=15))
@@ -97,7 +95,7 @@ class WatchReturnsWorkflow:
 
 
 @workflow.defn(name=RETURN_WORKFLOW)
-class ReturnWorkflow:
+class ReturnWorkflow(Parkable):
     """Takes one settled payment back: books it, then stops on the bank account what the code forbids.
 
     What is no return of ours parks: nothing was booked, and a person talks to the bank.
@@ -105,9 +103,8 @@ class ReturnWorkflow:
 
     @workflow.init
     def __init__(self, request: ReturnRequest) -> None:
+        super().__init__("return", SLOW_RETRY)
         self._request = request
-        self._attention: Attention | None = None
-        self._woken = False
 
     @workflow.run
     async def run(self, request: ReturnRequest) -> ReturnOutcome:
@@ -118,17 +115,9 @@ class ReturnWorkflow:
         await self._follow()
         return booked
 
-    @workflow.update(name=RETRY_UPDATE, description="Parked? Try to book the return again now. {by, reason}")
-    async def retry(self, command: OperatorCommand) -> str:
-        """Wake a parked return."""
-        self._woken = True
-        workflow.logger.info("retry requested", extra={"by": command.by, "reason": command.reason})
-        return "trying again"
-
-    @retry.validator
-    def _may_retry(self, command: OperatorCommand) -> None:
-        if self._attention is None:
-            raise refused(CANNOT_RETRY, "The return is not parked; it is trying by itself.")
+    def details(self, attention: Attention | None) -> str:
+        """See Parkable."""
+        return return_details(self._request, attention, SLOW_RETRY)
 
     async def _take_back(self) -> ReturnOutcome:
         while True:
@@ -142,12 +131,12 @@ class ReturnWorkflow:
                     summary=f"take {self._request.amount} back",
                 )
             except ActivityError as error:
-                await self._park(TAKE_RETURN, *why(error))
+                await self.park(TAKE_RETURN, *why(error))
                 continue
             if outcome.unmatched is None:
-                self._attend(None)
+                self.attend(None)
                 return outcome
-            await self._park(TAKE_RETURN, outcome.unmatched, outcome.detail)
+            await self.park(TAKE_RETURN, outcome.unmatched, outcome.detail)
 
     async def _follow(self) -> None:
         while True:
@@ -160,20 +149,6 @@ class ReturnWorkflow:
                     summary=f"what {self._request.notice.code} forbids",
                 )
             except ActivityError as error:
-                await self._park(FOLLOW_RETURN, *why(error))
+                await self.park(FOLLOW_RETURN, *why(error))
             else:
-                return self._attend(None)
-
-    async def _park(self, step: str, reason: str, detail: str) -> None:
-        since = self._attention.since if self._attention else workflow.now()
-        self._attend(Attention(step=step, reason=reason, since=since, detail=detail))
-        with suppress(TimeoutError):
-            await workflow.wait_condition(lambda: self._woken, timeout=SLOW_RETRY, timeout_summary="next try by itself")
-        self._woken = False
-
-    def _attend(self, attention: Attention | None) -> None:
-        if attention is None and self._attention is None:
-            return
-        self._attention = attention
-        workflow.set_current_details(return_details(self._request, attention, SLOW_RETRY))
-        workflow.upsert_search_attributes(attributes.attention_updates(attention))
+                return self.attend(None)

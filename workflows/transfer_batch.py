@@ -1,7 +1,6 @@
 """A transfer batch: slice by slice, or all in one commit; then until the last transfer has ended."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -23,10 +22,8 @@ with workflow.unsafe.imports_passed_through():
         BatchSlice,
     )
     from domain.contracts.payments import Attention
-    from domain.contracts.workflows import CANNOT_RETRY, RETRY_UPDATE, OperatorCommand
-    from workflows import attributes
     from workflows.details import batch_details
-    from workflows.operators import refused
+    from workflows.parking import Parkable
     from workflows.payment import why
 
 SLICE: Final = 1_000
@@ -41,7 +38,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(milliseconds=500), timedelta(minutes=5)
 
 
 @workflow.defn(name=TRANSFER_BATCH_WORKFLOW)
-class TransferBatchWorkflow:
+class TransferBatchWorkflow(Parkable):
     """Pays the transfers of one recorded batch.
 
     A run can end anywhere: the next one begins the items again that are not recorded, under the same keys.
@@ -49,10 +46,9 @@ class TransferBatchWorkflow:
 
     @workflow.init
     def __init__(self, request: BatchRequest) -> None:
+        super().__init__("batch", _SLOW_RETRY, request.attention)
         self._request = request
         self._next_index = request.next_index
-        self._attention = request.attention
-        self._woken = False
 
     @workflow.run
     async def run(self, request: BatchRequest) -> BatchCounts:
@@ -65,17 +61,9 @@ class TransferBatchWorkflow:
                 if running.cancelled():
                     raise
 
-    @workflow.update(name=RETRY_UPDATE, description="Parked? Try the step again now. {by, reason}")
-    async def retry(self, command: OperatorCommand) -> str:
-        """Wake a parked batch."""
-        self._woken = True
-        workflow.logger.info("retry requested", extra={"by": command.by, "reason": command.reason})
-        return "trying again"
-
-    @retry.validator
-    def _may_retry(self, command: OperatorCommand) -> None:
-        if self._attention is None:
-            raise refused(CANNOT_RETRY, "The batch is not parked; it is trying by itself.")
+    def details(self, attention: Attention | None) -> str:
+        """See Parkable."""
+        return batch_details(self._request, attention, _SLOW_RETRY)
 
     async def _pay_all(self) -> BatchCounts:
         command = BatchCommand(batch_id=self._request.batch_id)
@@ -118,28 +106,11 @@ class TransferBatchWorkflow:
                     summary=summary,
                 )
             except ActivityError as error:
-                await self._park(activity, error)
+                await self.park(activity, *why(error))
+                await self._start_over_if_long()
             else:
-                self._attend(None)
+                self.attend(None)
                 return result
-
-    async def _park(self, step: str, error: ActivityError) -> None:
-        reason, detail = why(error)
-        since = self._attention.since if self._attention else workflow.now()
-        self._attend(Attention(step=step, reason=reason, since=since, detail=detail))
-        with suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: self._woken, timeout=_SLOW_RETRY, timeout_summary="next try by itself"
-            )
-        self._woken = False
-        await self._start_over_if_long()
-
-    def _attend(self, attention: Attention | None) -> None:
-        if attention is None and self._attention is None:
-            return
-        self._attention = attention
-        workflow.set_current_details(batch_details(self._request, attention, _SLOW_RETRY))
-        workflow.upsert_search_attributes(attributes.attention_updates(attention))
 
     async def _start_over_if_long(self) -> None:
         """Go on in a new run where the history has grown long."""
