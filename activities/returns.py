@@ -64,7 +64,8 @@ class ReturnActivities:
         found.sort(key=lambda request: request.returned_at)
         if len(found) > MOST_RETURNS:
             found = found[:MOST_RETURNS]
-            until = found[-1].returned_at
+            # The next reading begins at the last one: with the overlap it would find the same ones, again and again.
+            until = found[-1].returned_at + OVERLAP
         return FoundReturns(returns=found, until=until)
 
     @activity.defn(name=TAKE_RETURN)

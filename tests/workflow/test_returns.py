@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities import returns as return_activities
 from bank_adapters.port import PaymentInstruction
@@ -11,9 +12,7 @@ from bank_adapters.simulator.client import BankRefused
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.bank_accounts import BankAccountStatus
 from domain.contracts.payments import RetryPlan
-from domain.contracts.returns import (
-    ReturnOutcome,
-)
+from domain.contracts.returns import FindReturns, ReturnOutcome
 from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
 from domain.ids import TransactionId
 from domain.money import Money
@@ -168,3 +167,27 @@ async def test_the_schedule_reads_on_from_where_it_stopped(scene: Scene) -> None
     finally:
         for name in ("watch-returns", "sweep-orphans", "expire-holds"):
             await scene.temporal.get_schedule_handle(name).delete()
+
+
+async def test_more_returns_than_one_reading_takes_are_all_found(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(return_activities, "MOST_RETURNS", 2)
+    person = await scene.person()
+    made = []
+    for _ in range(4):
+        deposit = await deposited(scene, person, 50)
+        made.append(await scene.admin.give_back(f"{deposit.transaction_id}:deposit", "R01"))
+    activities = return_activities.ReturnActivities({scene.bank.name: scene.bank}, scene.directory, scene.ledger)
+    found: set[str] = set()
+    since = made[0].returned_at + return_activities.OVERLAP
+    for _ in made:
+        command = FindReturns(bank=scene.bank.name, since=since)
+        read = await ActivityEnvironment().run(activities.find_returns, command)
+        assert len(read.returns) <= 2
+        found |= {request.notice.reference for request in read.returns}
+        since = read.until
+    assert found >= {back.return_id for back in made}
+    monkeypatch.undo()
+    await watch(scene)
+    for back in made:
+        await booking_of(scene, back.return_id).result()
+    assert await scene.all_of(person) == (0, 0, OPENING)
