@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill mutate check format docs lock bench bench-ledger bench-lanes bench-shards install
+.PHONY: help up down reset demo test test-slow test-kill matrix mutate check format docs lock bench bench-ledger bench-lanes bench-shards install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -39,6 +39,8 @@ test-slow: $(STAMP) ## Run the rest: every server and role killed, the superviso
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
+matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/reference/fault-matrix.md anew (2 minutes)
+	@$(BIN)/python -m tests.matrix
 mutate: $(STAMP) ## Change posting and holds carelessly, again and again: tests must notice (outside CI; MINUTES=45, SEED=1)
 	@$(BIN)/python -m tests.mutation $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 check: $(STAMP) ## Lint, format, strict types, import contracts, dead links

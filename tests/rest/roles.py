@@ -23,9 +23,11 @@ class Roles:
 
 
 @contextmanager
-def running_roles(servers: Servers, home: Path, *roles: str, **variables: str) -> Iterator[Roles]:
-    """Start roles by their command names. `variables` are further SAGAPAY_… variables."""
-    (port,) = free_ports(1)
+def running_roles(
+    servers: Servers, home: Path, *roles: str, port: int | None = None, **variables: str
+) -> Iterator[Roles]:
+    """Start roles by their command names, the API on `port` or a free one. `variables` are SAGAPAY_… variables."""
+    port = port or free_ports(1)[0]
     environment = {**servers.environment, "SAGAPAY_API_PORT": str(port), "SAGAPAY_STATE_DIR": str(home), **variables}
     found = Roles(f"http://127.0.0.1:{port}", {})
     with ExitStack() as stack:

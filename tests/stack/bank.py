@@ -23,7 +23,7 @@ GRACE_SECONDS = 5.0
 class BankProcess:
     """A running bank at `url`. What it answered before `kill` it still knows after `restart`."""
 
-    def __init__(self, state_dir: Path, port: int) -> None:
+    def __init__(self, state_dir: Path, port: int, **variables: str) -> None:
         self.state_dir = state_dir
         self.url = f"http://127.0.0.1:{port}"
         self._command = Command(
@@ -35,6 +35,7 @@ class BankProcess:
                 "SAGAPAY_BANK_HOST": "127.0.0.1",
                 "SAGAPAY_BANK_PORT": str(port),
                 "SAGAPAY_LOG_LEVEL": "WARNING",
+                **variables,
             },
         )
         self._child = Child(self._command)
@@ -72,9 +73,12 @@ class BankProcess:
 
 
 @contextmanager
-def running_bank(state_dir: Path, port: int | None = None) -> Iterator[BankProcess]:
-    """Start a bank with its books below `state_dir`, on `port` or a free one; gone at the end."""
-    bank = BankProcess(state_dir, port or free_ports(1)[0])
+def running_bank(state_dir: Path, port: int | None = None, **variables: str) -> Iterator[BankProcess]:
+    """Start a bank with its books below `state_dir`, on `port` or a free one; gone at the end.
+
+    `variables` are further SAGAPAY_… variables.
+    """
+    bank = BankProcess(state_dir, port or free_ports(1)[0], **variables)
     try:
         bank.wait_ready()
         yield bank

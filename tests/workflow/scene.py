@@ -264,7 +264,8 @@ class Scene:
         return await verify(self.ledger.shards.all[0].engine, self._bank_balances)
 
     async def _bank_balances(self) -> Sequence[BankBalance]:
-        since, until_ = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(minutes=1)
+        now = datetime.now(UTC)
+        since, until_ = now - timedelta(days=1), max(now, await self.admin.clock()) + timedelta(minutes=1)
         total = sum([line.minor_units async for line in self.bank.statement("USD", since=since, until=until_)])
         return [BankBalance(bank=self.bank.name, currency="USD", minor_units=total)]
 

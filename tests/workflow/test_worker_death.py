@@ -1,81 +1,17 @@
 """The worker as a process of its own, killed again and again between and within the steps of payments."""
 
 import asyncio
-import os
-import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.transactions import TransactionStatus
-from infra.local.child import Child, Command
-from infra.secrets import keys_file
-from infra.settings import Settings
-from tests.workflow.scene import OPENING, Scene, until
+from tests.workflow.scene import OPENING, Scene
+from tests.workflow.worker_process import running_worker
 
 SUCCEEDED = TransactionStatus.SUCCEEDED
 ROUNDS = 3
-
-
-class WorkerProcess:
-    """`python worker.py` with these settings; killed at whatever it is doing, and started again."""
-
-    def __init__(self, home: Path, settings: Settings) -> None:
-        self._ready = home / "ready" / "worker"
-        self._command = Command(
-            name="worker",
-            argv=[sys.executable, "worker.py"],
-            log=home / "worker.log",
-            environment={
-                "SAGAPAY_STATE_DIR": str(home),
-                "SAGAPAY_SHARD_URLS": ",".join(settings.shard_urls),
-                "SAGAPAY_MIGRATION_URLS": ",".join(settings.migration_urls),
-                "SAGAPAY_TEMPORAL_ADDRESS": settings.temporal_address,
-                "SAGAPAY_BANK_URL": settings.bank_url,
-                "SAGAPAY_BANK_REQUEST_TIMEOUT_SECONDS": str(settings.bank_request_timeout_seconds),
-                "SAGAPAY_ENCRYPTION_KEYS_FILE": str(keys_file(settings).resolve()),
-                "SAGAPAY_LOG_LEVEL": "WARNING",
-            },
-        )
-        self._child: Child | None = None
-
-    async def start(self) -> None:
-        """Returns when it polls."""
-        self._ready.unlink(missing_ok=True)
-        self._child = Child(self._command)
-
-        async def ready() -> bool:
-            assert self._child is not None
-            assert self._child.code is None, self._command.log.read_text()
-            return self._ready.exists()
-
-        await until("the worker is ready", ready)
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self._child is not None
-        os.kill(self._child.pid, signal.SIGKILL)
-        self._child.wait(5)
-
-    def stop(self) -> None:
-        """For the end of a test."""
-        if self._child is not None:
-            self._child.stop(5)
-
-
-@asynccontextmanager
-async def running_worker(home: Path, settings: Settings) -> AsyncIterator[WorkerProcess]:
-    """A worker process that is gone at the end."""
-    worker = WorkerProcess(home, settings)
-    try:
-        await worker.start()
-        yield worker
-    finally:
-        worker.stop()
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""The worker as a process of its own."""
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from infra.local.child import Child, Command
+from infra.secrets import keys_file
+from infra.settings import Settings
+from tests.workflow.scene import until
+
+
+class WorkerProcess:
+    """A worker with these settings, `python worker.py` or another; killed at whatever it does, and started again.
+
+    `variables` are further SAGAPAY_… variables.
+    """
+
+    def __init__(self, home: Path, settings: Settings, *words: str, **variables: str) -> None:
+        self._ready = home / "ready" / "worker"
+        self._command = Command(
+            name="worker",
+            argv=[sys.executable, *(words or ("worker.py",))],
+            log=home / "worker.log",
+            environment={
+                "SAGAPAY_STATE_DIR": str(home),
+                "SAGAPAY_SHARD_URLS": ",".join(settings.shard_urls),
+                "SAGAPAY_MIGRATION_URLS": ",".join(settings.migration_urls),
+                "SAGAPAY_TEMPORAL_ADDRESS": settings.temporal_address,
+                "SAGAPAY_BANK_URL": settings.bank_url,
+                "SAGAPAY_BANK_REQUEST_TIMEOUT_SECONDS": str(settings.bank_request_timeout_seconds),
+                "SAGAPAY_ENCRYPTION_KEYS_FILE": str(keys_file(settings).resolve()),
+                "SAGAPAY_LOG_LEVEL": "WARNING",
+                **variables,
+            },
+        )
+        self._child: Child | None = None
+
+    async def start(self) -> None:
+        """Returns when it polls."""
+        self._ready.unlink(missing_ok=True)
+        self._child = Child(self._command)
+
+        async def ready() -> bool:
+            assert self._child is not None
+            assert self._child.code is None, self._command.log.read_text()
+            return self._ready.exists()
+
+        await until("the worker is ready", ready)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGKILL)
+        self._child.wait(5)
+
+    def stop(self) -> None:
+        """For the end of a test."""
+        if self._child is not None:
+            self._child.stop(5)
+
+
+@asynccontextmanager
+async def running_worker(
+    home: Path, settings: Settings, *words: str, **variables: str
+) -> AsyncIterator[WorkerProcess]:
+    """A worker process that is gone at the end."""
+    worker = WorkerProcess(home, settings, *words, **variables)
+    try:
+        await worker.start()
+        yield worker
+    finally:
+        worker.stop()
