@@ -30,7 +30,7 @@ async def fates(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> A
         yield await walk(scene, list(cells()), home / "walk", print)
 
 
-@pytest.mark.parametrize("cell", cells(), ids=lambda cell: cell.name)
+@pytest.mark.parametrize("cell", list(cells()), ids=lambda cell: cell.name)
 async def test_money_moves_once_or_not_at_all(fates: Mapping[Cell, Fate], cell: Cell) -> None:
     refused, twice = cell.fault is FaultKind.REFUSE, cell.fault is FaultKind.DUPLICATE
     moved = 0 if refused else AMOUNT

@@ -155,7 +155,9 @@ async def walk(scene: Scene, cells: Sequence[Cell], home: Path, tell: Callable[[
         tell("another one is alive")
         await _through_ach(scene, walkers)
         tell("five days are over at the bank")
-        struck = {fault.fault_id: fault.used for fault in await scene.admin.faults()}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await _each(walkers, lambda walker: walker.started.handle.result())
+        struck = await _struck(scene, walkers)
         fates = await _each(walkers, lambda walker: _fate(scene, walker, struck))
     return dict(zip(cells, fates, strict=True))
 
@@ -244,9 +246,20 @@ async def _through_ach(scene: Scene, walkers: Sequence[_Walker]) -> None:
     await scene.admin.advance_clock(DAYS_OF_ACH)
 
 
+async def _struck(scene: Scene, walkers: Sequence[_Walker]) -> Mapping[int, int]:
+    """How often each fault has struck, once all events are told of: payments do not wait for them."""
+    telling = [walker.fault_id for walker in walkers if walker.cell.fault in TELLING]
+
+    async def told() -> bool:
+        used = {fault.fault_id: fault.used for fault in await scene.admin.faults()}
+        return all(fault_id is not None and used[fault_id] for fault_id in telling)
+
+    await until("the bank has told of all payments, or not", told)
+    return {fault.fault_id: fault.used for fault in await scene.admin.faults()}
+
+
 async def _fate(scene: Scene, walker: _Walker, struck: Mapping[int, int]) -> Fate:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        result = await walker.started.handle.result()
+    result = await walker.started.handle.result()
     await _settled(scene, walker)
     deposits = walker.cell.kind is TransactionKind.DEPOSIT
     posted, held = await scene.money(walker.person)

@@ -64,9 +64,7 @@ class WorkerProcess:
 
 
 @asynccontextmanager
-async def running_worker(
-    home: Path, settings: Settings, *words: str, **variables: str
-) -> AsyncIterator[WorkerProcess]:
+async def running_worker(home: Path, settings: Settings, *words: str, **variables: str) -> AsyncIterator[WorkerProcess]:
     """A worker process that is gone at the end."""
     worker = WorkerProcess(home, settings, *words, **variables)
     try:
