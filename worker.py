@@ -29,6 +29,7 @@ from domain.contracts.activities import FirstStepWitness
 from domain.contracts.batches import BATCH_QUEUE
 from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
 from domain.errors import WorkflowsUnavailable
+from infra.clock import business_clock
 from infra.role import Backoff, Life, run_role
 from infra.sandbox import ContextFreeRunner
 from infra.schedules import ensure_schedules
@@ -102,7 +103,7 @@ def build_workers(
 ) -> list[Worker]:
     """A worker for each queue. A bank's calls have their own, so that a dead bank takes no place from the others."""
     ledger_activities = LedgerActivities(ledger)
-    return_activities = ReturnActivities(banks, directory, ledger)
+    return_activities = ReturnActivities(banks, directory, ledger, business_clock(settings))
     payments = Worker(
         client,
         task_queue=PAYMENT_QUEUE,

@@ -1,7 +1,7 @@
 """Returns: read from a bank's statement, matched with the payment, booked, and what follows for the bank account."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import activity
@@ -12,6 +12,7 @@ from activities.failures import as_failures
 from activities.heartbeats import heartbeats
 from activities.references import payment_behind
 from bank_adapters.port import BankAdapter, StatementLine
+from domain.clock import Clock
 from domain.contracts.payments import ReturnNotice, StepCommand
 from domain.contracts.returns import (
     FIND_RETURNS,
@@ -36,6 +37,10 @@ MOST_RETURNS: Final = 500
 """Of one reading; the next goes on from there."""
 PAYMENT_OPEN: Final = "payment_open"
 
+_SETTLES: Final = {
+    TransactionKind.DEPOSIT: Step.SETTLE_DEPOSIT,
+    TransactionKind.WITHDRAWAL: Step.SETTLE_WITHDRAWAL,
+}
 _RETURNS: Final = {
     TransactionKind.DEPOSIT: Step.RETURN_DEPOSIT,
     TransactionKind.WITHDRAWAL: Step.RETURN_WITHDRAWAL,
@@ -43,9 +48,12 @@ _RETURNS: Final = {
 
 
 class ReturnActivities:
-    """Needs the banks' statements, the ledger and the directory."""
+    """Needs the banks' statements, the ledger, the directory, and business time, by which banks date what they book."""
 
-    def __init__(self, banks: Mapping[str, BankAdapter], directory: Directory, ledger: LedgerService) -> None:
+    def __init__(
+        self, banks: Mapping[str, BankAdapter], directory: Directory, ledger: LedgerService, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._banks = banks
         self._directory = directory
         self._ledger = ledger
@@ -53,7 +61,7 @@ class ReturnActivities:
     @activity.defn(name=FIND_RETURNS)
     async def find_returns(self, command: FindReturns) -> FoundReturns:
         """All returns on a bank's statement from a moment on. Retryable: bank_unavailable, bank_unknown."""
-        bank, until = self._banks[command.bank], datetime.now(UTC)
+        bank, until = self._banks[command.bank], self._clock.now()
         since = until - AS_FAR_BACK if command.since is None else command.since - OVERLAP
         found: list[ReturnRequest] = []
         with as_failures():
@@ -114,7 +122,12 @@ class ReturnActivities:
                     return None
                 return _unmatched(Unmatched.TWICE, f"{payment.transaction_id} came back before, as {first}.")
             case TransactionStatus.SUCCEEDED:
-                return _why_not_booked(payment, request)
+                return _why_not_booked(payment, request, await self._settled_at(payment))
+
+    async def _settled_at(self, payment: Transaction) -> datetime:
+        """Business time."""
+        timeline = await self._ledger.timeline(payment.transaction_id)
+        return next(item.effective_at for item in timeline if item.step == _SETTLES[payment.kind])
 
     async def _returned_as(self, payment: Transaction) -> str | None:
         step = _RETURNS[payment.kind]
@@ -122,13 +135,12 @@ class ReturnActivities:
         return next((item.detail.get("reference") for item in timeline if item.step == step), None)
 
 
-def _why_not_booked(payment: Transaction, request: ReturnRequest) -> ReturnOutcome | None:
+def _why_not_booked(payment: Transaction, request: ReturnRequest, settled_at: datetime) -> ReturnOutcome | None:
     if payment.amount != request.amount:
         told = f"{request.amount} came back of {payment.transaction_id}, which is of {payment.amount}."
         return _unmatched(Unmatched.WRONG_AMOUNT, told)
-    assert payment.completed_at is not None, "it has succeeded"
-    if not may_still_return(request.notice.code, payment.completed_at, request.returned_at):
-        told = f"{request.notice.code} came after its window: settled {payment.completed_at.isoformat()}."
+    if not may_still_return(request.notice.code, settled_at, request.returned_at):
+        told = f"{request.notice.code} came after its window: settled {settled_at.isoformat()}."
         return _unmatched(Unmatched.LATE, told)
     return None
 

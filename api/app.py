@@ -28,7 +28,8 @@ from api import (
 from api.backends import open_backends
 from api.middleware import BodyLimit, RequestContext
 from api.temporal_link import HostedWorker
-from domain.clock import Clock, SystemClock
+from domain.clock import Clock
+from infra.clock import business_clock
 from infra.settings import Settings
 
 _DESCRIPTION: Final = """
@@ -46,7 +47,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
 
     Nothing is connected before the application's lifespan begins; no server has to be up for it to begin.
     """
-    backends = open_backends(settings, hosted_worker, clock or SystemClock())
+    backends = open_backends(settings, hosted_worker, clock or business_clock(settings))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

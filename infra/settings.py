@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         default=Path(".sagapay"), description="Data, logs and the discovery files of the embedded stack."
     )
 
+    business_clock_file: Path | None = Field(
+        default=None,
+        description="For simulations: a file that says the business time (ISO 8601), which goes on from when it was "
+        "written. Unset: the machine's time.",
+    )
     encryption_keys_file: Path | None = Field(
         default=None,
         description="Keys of secrets at rest, the newest first. Unset: `encryption_keys` below the state directory.",

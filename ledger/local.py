@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import text
 
-from domain.clock import Clock, SystemClock
+from domain.clock import Clock
 from domain.contracts.holds import HoldRequest
 from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, OperatorAction
 from domain.contracts.payments import CONTRADICTION, Attention, Failure, PaymentRequest, StepCommand, StepResult
@@ -18,6 +18,7 @@ from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
 from domain.holds import HoldStatus
 from domain.ids import ActionId, BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step, StepDecision
+from infra.clock import business_clock
 from infra.database import reading, transaction
 from infra.settings import Settings
 from ledger import operator_actions, queries, statements
@@ -50,7 +51,7 @@ class LocalLedger:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.shards = Shards(settings)
-        self._clock = clock or SystemClock()
+        self._clock = clock or business_clock(settings)
         self._default_limits = settings.default_limits()
         self._received = Received(self.shards)
         self._writers = [

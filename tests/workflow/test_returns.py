@@ -1,7 +1,7 @@
 """Returns: found on the bank's statement, booked once by a workflow each, parked where they cannot be ours."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -11,14 +11,18 @@ from bank_adapters.port import PaymentInstruction
 from bank_adapters.simulator.client import BankRefused
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.bank_accounts import BankAccountStatus
-from domain.contracts.payments import RetryPlan
-from domain.contracts.returns import FindReturns, ReturnOutcome
+from domain.clock import SettableClock, SystemClock
+from domain.contracts.payments import RetryPlan, ReturnNotice
+from domain.contracts.returns import FindReturns, ReturnOutcome, ReturnRequest, Unmatched
 from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
 from domain.ids import TransactionId
 from domain.money import Money
 from domain.rails import Rail
+from domain.returns import CALENDAR_DAYS
 from domain.transactions import TransactionKind, TransactionStatus
 from infra.schedules import ensure_schedules
+from ledger.local import LocalLedger
+from tests.money.requests import Client as App
 from tests.workflow.returning import booking_of, deposited, give_back, parked, watch
 from tests.workflow.scene import OPENING, Person, Scene, until
 
@@ -145,6 +149,46 @@ async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeyp
     await scene.bank.pull(replace(order, reference=f"{TransactionId.new(7)}:deposit", amount=Money(299 + 200, "USD")))
 
 
+async def test_a_statement_is_read_up_to_the_business_time(scene: Scene) -> None:
+    deposit = await deposited(scene, await scene.person(), 400)
+    made = await scene.admin.give_back(f"{deposit.transaction_id}:deposit", "R01")
+    clock = SettableClock(made.returned_at - timedelta(minutes=1))
+    activities = return_activities.ReturnActivities({scene.bank.name: scene.bank}, scene.directory, scene.ledger, clock)
+    command = FindReturns(bank=scene.bank.name, since=made.returned_at)
+    for after, found in ((timedelta(0), False), (timedelta(minutes=2), True)):
+        clock.advance(after)
+        read = await ActivityEnvironment().run(activities.find_returns, command)
+        assert (made.return_id in {request.notice.reference for request in read.returns}, read.until) == (
+            found,
+            clock.now(),
+        )
+    await watch(scene)
+    await booking_of(scene, made.return_id).result()
+
+
+async def test_a_return_is_late_by_business_time(scene: Scene) -> None:
+    """Recorded two months ahead of the machine: by the machine's time the return would be late."""
+    ahead = datetime.now(UTC) + timedelta(days=CALENDAR_DAYS + 30)
+    ledger = LocalLedger(scene.settings, SettableClock(ahead))
+    try:
+        app = App(ledger, scene.app.client_id, scene.bank.name)
+        deposit = await app.deposit(await app.open_wallet(), 400)
+        activities = return_activities.ReturnActivities({}, scene.directory, ledger, SettableClock(ahead))
+        request = ReturnRequest(
+            bank=scene.bank.name,
+            reference=f"{deposit.transaction_id}:deposit",
+            amount=Money(400, "USD"),
+            returned_at=ahead + timedelta(days=CALENDAR_DAYS + 30),
+            notice=ReturnNotice(reference="ret_test", code="R10", detail="not authorised"),
+        )
+        take = ActivityEnvironment().run
+        assert (await take(activities.take_return, request)).unmatched is Unmatched.LATE
+        in_time = replace(request, returned_at=ahead + timedelta(days=1))
+        assert await take(activities.take_return, in_time) == ReturnOutcome(transaction_id=deposit.transaction_id)
+    finally:
+        await ledger.aclose()
+
+
 async def test_the_schedule_reads_on_from_where_it_stopped(scene: Scene) -> None:
     person = await scene.person()
     deposit = await deposited(scene, person, 250)
@@ -176,7 +220,9 @@ async def test_more_returns_than_one_reading_takes_are_all_found(scene: Scene, m
     for _ in range(4):
         deposit = await deposited(scene, person, 50)
         made.append(await scene.admin.give_back(f"{deposit.transaction_id}:deposit", "R01"))
-    activities = return_activities.ReturnActivities({scene.bank.name: scene.bank}, scene.directory, scene.ledger)
+    activities = return_activities.ReturnActivities(
+        {scene.bank.name: scene.bank}, scene.directory, scene.ledger, SystemClock()
+    )
     found: set[str] = set()
     since = made[0].returned_at + return_activities.OVERLAP
     for _ in made:
