@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, ResetReapplyExcludeType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, ResetWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowUpdateFailedError
@@ -69,20 +70,30 @@ async def reset(client: Client, payment: Payment, *, task: int = 0, forgets: boo
 
     Updates and cancellations that came later come again, unless the new run `forgets` them.
     """
-    history = await payment.handle.fetch_history()
-    ends = [event for event in history.events if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+    run_id, ends = await _run_with_tasks(client, payment, task + 1)
     await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
-            workflow_execution=WorkflowExecution(
-                workflow_id=payment.handle.id, run_id=(await payment.handle.describe()).run_id
-            ),
+            workflow_execution=WorkflowExecution(workflow_id=payment.handle.id, run_id=run_id),
             reason="a test",
             workflow_task_finish_event_id=ends[task].event_id,
             request_id=uuid4().hex,
             reset_reapply_exclude_types=FORGOTTEN if forgets else [],
         )
     )
+
+
+async def _run_with_tasks(client: Client, payment: Payment, count: int) -> tuple[str | None, list[HistoryEvent]]:
+    """The newest run that has completed so many workflow tasks, and their ends.
+
+    A sweep that runs beside may start another one at any moment, which finds nothing to do.
+    """
+    for run_id in ((await payment.handle.describe()).run_id, payment.handle.first_execution_run_id):
+        history = await client.get_workflow_handle(payment.handle.id, run_id=run_id).fetch_history()
+        ends = [event for event in history.events if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED]
+        if len(ends) >= count:
+            return run_id, ends
+    raise AssertionError(f"{payment.handle.id} has no run with {count} tasks")
 
 
 async def delete(client: Client, payment: Payment) -> None:
