@@ -23,6 +23,9 @@ from activities.expiry import ExpiryActivities
 from activities.ledger import LedgerActivities
 from activities.returns import ReturnActivities
 from activities.sweep import SweepActivities
+from bank_adapters.breaker import Breaker, BreakerRules, BreakerStates
+from bank_adapters.breaker_states import SharedStates
+from bank_adapters.guarded import GuardedBank
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
 from domain.contracts.activities import FirstStepWitness
@@ -30,6 +33,7 @@ from domain.contracts.batches import BATCH_QUEUE
 from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
 from domain.errors import WorkflowsUnavailable
 from infra.clock import business_clock
+from infra.redis import make_redis
 from infra.role import Backoff, Life, run_role
 from infra.sandbox import ContextFreeRunner
 from infra.schedules import ensure_schedules
@@ -178,6 +182,12 @@ def _build_bank_workers(
     ]
 
 
+def guarded(banks: Mapping[str, BankAdapter], states: BreakerStates, settings: Settings) -> Mapping[str, BankAdapter]:
+    """The same banks, each behind its circuit breaker."""
+    rules = BreakerRules.from_settings(settings)
+    return {name: GuardedBank(bank, Breaker(name, states, rules)) for name, bank in banks.items()}
+
+
 async def work(settings: Settings, life: Life) -> None:
     """Poll every queue until the role is asked to end; waits for Temporal where it is not there yet."""
     client = await _connected(settings, life)
@@ -191,7 +201,9 @@ async def work(settings: Settings, life: Life) -> None:
         cipher = Cipher.from_settings(settings)
         cipher.demand_keys()
         directory = Directory(shards.all[0].engine, cipher)
-        banks = {name: open_bank(name, settings) for name in bank_names()}
+        states = SharedStates(make_redis(settings))
+        stack.push_async_callback(states.aclose)
+        banks = guarded({name: open_bank(name, settings) for name in bank_names()}, states, settings)
         for bank in banks.values():
             stack.push_async_callback(bank.aclose)
         for worker in build_workers(client, ledger, directory, Batches(shards), banks, settings=settings):

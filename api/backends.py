@@ -21,6 +21,7 @@ from api.security import KeyRing
 from api.starting import PaymentStarter
 from api.temporal_link import HostedWorker, TemporalLink
 from api.waiting import Waiting
+from bank_adapters.breaker_states import SharedStates
 from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
 from domain.clock import Clock
@@ -56,6 +57,7 @@ class Backends:
     cache: Cache
     temporal: TemporalLink
     banks: Mapping[str, BankAdapter]
+    breakers: SharedStates
     keys: KeyRing
     parties: Parties
     acceptance: Acceptance
@@ -83,6 +85,7 @@ class Backends:
         await self.temporal.aclose()
         for bank in self.banks.values():
             await bank.aclose()
+        await self.breakers.aclose()
         await self.cache.aclose()
         await self.directory.aclose()
         await self.batches.aclose()
@@ -125,6 +128,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         cache=cache,
         temporal=temporal,
         banks={name: open_bank(name, settings) for name in bank_names()},
+        breakers=SharedStates(make_redis(settings)),
         keys=KeyRing(directory),
         parties=parties,
         acceptance=acceptance,

@@ -12,6 +12,8 @@ from api.answers import answer, raw_answer
 from api.backends import Backends, Reach
 from api.openapi import problems, success
 from api.problems import DependencyState, problem_of, problem_response
+from bank_adapters.breaker import Phase
+from bank_adapters.port import BankAdapter
 from domain.errors import SagapayError, Unavailable
 from infra.telemetry import METRICS_CONTENT_TYPE, render_metrics
 
@@ -83,7 +85,7 @@ async def _checks(backends: Backends) -> dict[str, DependencyState]:
         "ledger": _ask_shards(backends),
         "temporal": backends.temporal.ping(),
         "redis": backends.cache.ping(),
-        **{f"bank:{name}": bank.look_up(_NO_SUCH_PAYMENT) for name, bank in backends.banks.items()},
+        **{f"bank:{name}": _ask_bank(backends, bank) for name, bank in backends.banks.items()},
     }
     answers = await asyncio.gather(*(_ask(question) for question in questions.values()))
     checks = dict(zip(questions, answers, strict=True))
@@ -100,6 +102,17 @@ async def _ask(question: Awaitable[object]) -> DependencyState:
     except (SagapayError, RedisError, OSError, TimeoutError) as error:
         return DependencyState(status=_DOWN, detail=str(error) or type(error).__name__)
     return answered if isinstance(answered, DependencyState) else _OK
+
+
+async def _ask_bank(backends: Backends, bank: BankAdapter) -> DependencyState:
+    """Whether it answers, unless the workers leave it alone at the moment."""
+    breaker = await backends.breakers.read(bank.name)
+    if breaker.phase is Phase.OPEN:
+        return DependencyState(status=_DOWN, detail=f"breaker open: asked again in {breaker.seconds:.1f} s")
+    await bank.look_up(_NO_SUCH_PAYMENT)
+    if breaker.phase is Phase.HALF_OPEN:
+        return DependencyState(status=_OK.status, detail="breaker half open: a few payments go first")
+    return _OK
 
 
 async def _ask_shards(backends: Backends) -> DependencyState:

@@ -179,6 +179,18 @@ class Settings(BaseSettings):
     bank_request_timeout_seconds: Seconds = Field(
         default=5, description="One request to a bank; a time-out is UNKNOWN."
     )
+    bank_breaker_calls: int = Field(
+        default=20, ge=2, le=1000, description="Last calls to a bank that its circuit breaker judges by."
+    )
+    bank_breaker_failures: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Payments that must have failed among them, and half of the calls, before the breaker opens.",
+    )
+    bank_breaker_pause_seconds: Seconds = Field(
+        default=5, description="How long a bank is left alone before a few calls ask whether it is back."
+    )
     settlement_poll_seconds: Seconds = Field(
         default=5, description="How often an accepted payment asks its bank whether it has settled."
     )
