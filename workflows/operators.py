@@ -69,7 +69,7 @@ class Operated:
     def _may_retry(self, command: OperatorCommand) -> None:
         if self.attention is None:
             raise refused(CANNOT_RETRY, _NOT_PARKED)
-        _demand_name(command, CANNOT_RETRY)
+        demand_name(command, CANNOT_RETRY)
 
     @workflow.update(
         name=CANCEL_UPDATE,
@@ -87,7 +87,7 @@ class Operated:
     def _may_cancel(self, command: OperatorCommand) -> None:
         if reason := self.why_not_cancel():
             raise refused(CANNOT_CANCEL, reason)
-        _demand_name(command, CANNOT_CANCEL)
+        demand_name(command, CANNOT_CANCEL)
 
     @workflow.update(
         name=RESOLVE_UPDATE,
@@ -182,7 +182,8 @@ def _action_of_update(payment: TransactionId) -> ActionId:
     return ActionId.from_hex(f"{digest[:-3]}{payment.bucket:03x}")
 
 
-def _demand_name(command: OperatorCommand, code: str) -> None:
+def demand_name(command: OperatorCommand, code: str) -> None:
+    """Raises the refusal `code` where nobody says who they are, and no recorded action does."""
     if command.action_id:
         try:
             ActionId.parse(command.action_id)

@@ -1,8 +1,11 @@
 """Parking for workflows that are no payment: shown with the reason, tried again by itself or when somebody says so."""
 
+import asyncio
 from abc import abstractmethod
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import timedelta
+from typing import TypeVar
 
 from temporalio import workflow
 
@@ -10,7 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.contracts.payments import Attention
     from domain.contracts.workflows import CANNOT_RETRY, RETRY_UPDATE, OperatorCommand
     from workflows import attributes
-    from workflows.operators import refused
+    from workflows.operators import demand_name, refused
+
+Result = TypeVar("Result")
 
 
 class Parkable:
@@ -33,10 +38,21 @@ class Parkable:
     def _may_retry(self, command: OperatorCommand) -> None:
         if self._attention is None:
             raise refused(CANNOT_RETRY, f"The {self._noun} is not parked; it is trying by itself.")
+        demand_name(command, CANNOT_RETRY)
 
     @abstractmethod
     def details(self, attention: Attention | None) -> str:
         """What operators read at the top of it."""
+
+    async def until_done(self, work: Coroutine[object, object, Result]) -> Result:
+        """Run the work to its end. A cancellation from outside is no way to stop: part of it may be booked already."""
+        running = asyncio.create_task(work)
+        while True:
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                if running.cancelled():
+                    raise
 
     async def park(self, step: str, reason: str, detail: str) -> None:
         """Say what is wrong, then wait for `retry`, or until it is time to try again."""

@@ -109,6 +109,9 @@ class ReturnWorkflow(Parkable):
     @workflow.run
     async def run(self, request: ReturnRequest) -> ReturnOutcome:
         """See the class."""
+        return await self.until_done(self._book())
+
+    async def _book(self) -> ReturnOutcome:
         booked = await self._take_back()
         if booked.transaction_id is not None:
             workflow.upsert_search_attributes([attributes.TRANSACTION_ID.value_set(booked.transaction_id)])

@@ -1,6 +1,5 @@
 """A transfer batch: slice by slice, or all in one commit; then until the last transfer has ended."""
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -52,14 +51,8 @@ class TransferBatchWorkflow(Parkable):
 
     @workflow.run
     async def run(self, request: BatchRequest) -> BatchCounts:
-        """See the class. A cancellation from outside is no way to stop: part of the batch may be paid already."""
-        running = asyncio.create_task(self._pay_all())
-        while True:
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                if running.cancelled():
-                    raise
+        """See the class."""
+        return await self.until_done(self._pay_all())
 
     def details(self, attention: Attention | None) -> str:
         """See Parkable."""

@@ -68,6 +68,20 @@ async def accepted(client: Client, request: PaymentRequest) -> PaymentResult:
     return (await start_bank_payment(client, request))[1]
 
 
+async def start_without_waiting(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
+    """A bank payment that nobody waits for, as the sweeper starts it."""
+    return await client.start_workflow(
+        DEPOSIT_WORKFLOW if request.kind is TransactionKind.DEPOSIT else WITHDRAWAL_WORKFLOW,
+        request,
+        id=request.workflow_id,
+        task_queue=PAYMENT_QUEUE,
+        result_type=PaymentResult,
+        id_reuse_policy=REUSE,
+        id_conflict_policy=CONFLICT,
+        search_attributes=payment_attributes(request),
+    )
+
+
 async def start_bank_payment(
     client: Client, request: PaymentRequest
 ) -> tuple[WorkflowHandle[object, PaymentResult], PaymentResult]:
