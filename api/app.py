@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from api import (
     attention,
+    attention_workflows,
     bank_accounts,
     bank_events,
     batches,
@@ -78,6 +79,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         batches,
         holds,
         wallet_rules,
+        attention_workflows,  # before the payments, whose path it looks like
         attention,
         users,
         micro_deposits,

@@ -44,7 +44,7 @@ router: Final = APIRouter(route_class=JsonRoute, tags=["operators"])
 log = structlog.get_logger("api.audit")
 
 LONGEST_PAGE: Final = 200
-_LONGEST_AGE_SECONDS: Final = 366 * 24 * 3600
+LONGEST_AGE_SECONDS: Final = 366 * 24 * 3600
 
 Word = Annotated[str | None, Query(max_length=100, pattern="^[a-z][a-z0-9_-]*$")]
 
@@ -68,7 +68,7 @@ async def list_attention(
     step: Word = None,
     bank: Word = None,
     older_than_seconds: Annotated[
-        int | None, Query(ge=0, le=_LONGEST_AGE_SECONDS, description="Parked for at least so long.")
+        int | None, Query(ge=0, le=LONGEST_AGE_SECONDS, description="Parked for at least so long.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,

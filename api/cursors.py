@@ -13,6 +13,7 @@ _ENTRIES: Final = "entries:"
 _HISTORY: Final = "history:"
 _HOLDS: Final = "holds:"
 _ITEMS: Final = "items:"
+_WORKFLOWS: Final = "workflows:"
 Id = TypeVar("Id", bound=PrefixedId)
 
 
@@ -91,3 +92,16 @@ def attention_cursor(transaction_id: TransactionId) -> str:
 def read_attention_cursor(cursor: str) -> TransactionId:
     """The payment in a cursor of a list of parked ones. Raises InvalidCursor."""
     return _read_id(_ATTENTION, cursor, TransactionId)
+
+
+def workflows_cursor(token: bytes) -> str:
+    """Continue a list of parked workflows where Temporal says."""
+    return _write(_WORKFLOWS, token.hex())
+
+
+def read_workflows_cursor(cursor: str) -> bytes:
+    """Temporal's word in a cursor of a list of parked workflows. Raises InvalidCursor."""
+    try:
+        return bytes.fromhex(_read(_WORKFLOWS, cursor))
+    except ValueError as error:
+        raise InvalidCursor from error

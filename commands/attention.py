@@ -1,4 +1,7 @@
-"""`sagapay attention`: the payments that need a person, through the operators' API; one by one, and many at once."""
+"""`sagapay attention`: what needs a person, through the operators' API; one by one, and many at once.
+
+Payments (`txn_…`) can be told everything; batches (`tb_…`) and returns (`return:…`) only to try again.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,13 +11,16 @@ from uuid import uuid4
 
 import httpx
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.progress import Progress
 from rich.table import Table
 
 from domain.errors import InvalidRequest, SagapayError, WorkflowsUnavailable
+from domain.ids import TransactionId
 from domain.money import format_minor
 
 PAGE: Final = 200
+RETRY: Final = "retry"
 _TIMEOUT_SECONDS: Final = 60
 
 Parked = dict[str, Any]
@@ -28,15 +34,15 @@ class CallRefused(SagapayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which payments: one by its id, or all that a filter finds."""
+    """Which of them: one by its id, or all that a filter finds."""
 
-    transaction_id: str | None = None
+    named: str | None = None
     filters: Mapping[str, str | int]
 
     def demand_some(self) -> None:
         """Raises InvalidRequest where neither an id nor a filter says which."""
-        if (self.transaction_id is None) == (not self.filters):
-            raise InvalidRequest("Say which: a transaction's id, or a filter such as --bank or --reason.")
+        if (self.named is None) == (not self.filters):
+            raise InvalidRequest("Say which: an id, or a filter such as --bank or --reason.")
 
 
 class OperatorsApi:
@@ -45,25 +51,34 @@ class OperatorsApi:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
-    async def parked(self, filters: Mapping[str, str | int]) -> AsyncIterator[Parked]:
+    async def payments(self, filters: Mapping[str, str | int]) -> AsyncIterator[Parked]:
         """Every parked payment that the filters let through, page by page."""
+        async for payment in self._pages("/v1/attention", "payments", filters):
+            yield payment
+
+    async def workflows(self, filters: Mapping[str, str | int]) -> AsyncIterator[Parked]:
+        """Every parked batch and return that the filters let through, page by page."""
+        async for workflow in self._pages("/v1/attention/workflows", "workflows", filters):
+            yield workflow
+
+    async def _pages(self, path: str, noun: str, filters: Mapping[str, str | int]) -> AsyncIterator[Parked]:
         cursor: dict[str, str] = {}
         while True:
-            page = await self._call("GET", "/v1/attention", params={**filters, "limit": PAGE, **cursor})
-            for payment in page["payments"]:
-                yield payment
+            page = await self._call("GET", path, params={**filters, "limit": PAGE, **cursor})
+            for item in page[noun]:
+                yield item
             if "next_cursor" not in page:
                 return
             cursor = {"cursor": page["next_cursor"]}
 
-    async def one(self, transaction_id: str) -> Parked:
-        """One payment, with what was told it."""
-        return await self._call("GET", f"/v1/attention/{transaction_id}")
+    async def one(self, named: str) -> Parked:
+        """One of them: a payment with what was told it, a batch or a return with what the Temporal UI says of it."""
+        return await self._call("GET", _path_of(named))
 
-    async def tell(self, transaction_id: str, call: str, body: Mapping[str, str]) -> Parked:
+    async def tell(self, named: str, call: str, body: Mapping[str, str]) -> Parked:
         """Retry, resolve or force it, or approve that."""
         headers = {"Idempotency-Key": uuid4().hex}
-        return await self._call("POST", f"/v1/attention/{transaction_id}/{call}", json=dict(body), headers=headers)
+        return await self._call("POST", f"{_path_of(named)}/{call}", json=dict(body), headers=headers)
 
     async def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401  -- httpx's
         try:
@@ -85,17 +100,26 @@ async def operators_api(url: str, api_key: str) -> AsyncIterator[OperatorsApi]:
 
 
 async def show_list(api: OperatorsApi, console: Console, filters: Mapping[str, str | int]) -> None:
-    """Print the parked payments that the filters let through. Raises CallRefused."""
-    table = Table("transaction", "kind", "amount", "bank", "step", "reason", "since")
-    async for payment in api.parked(filters):
+    """Print what is parked and the filters let through. Raises CallRefused."""
+    table = _table()
+    async for payment in api.payments(filters):
         table.add_row(*_line(payment))
+    async for workflow in api.workflows(filters):
+        table.add_row(*_line(workflow))
     console.print(table)
     console.print(f"{table.row_count} need a person")
 
 
-async def show_one(api: OperatorsApi, console: Console, transaction_id: str) -> None:
-    """Print one payment and what operators told it. Raises CallRefused."""
-    found = await api.one(transaction_id)
+async def show_one(api: OperatorsApi, console: Console, named: str) -> None:
+    """Print a payment and what operators told it, or a batch or return and its details. Raises CallRefused."""
+    found = await api.one(named)
+    if _is_payment(named):
+        _show_payment(console, found)
+    else:
+        console.print(Markdown(found.get("details") or f"{named}: nothing is wrong with it."))
+
+
+def _show_payment(console: Console, found: Parked) -> None:
     about = Table(show_header=False)
     attention = found.get("attention", {})
     for name, value in {
@@ -121,33 +145,38 @@ async def show_one(api: OperatorsApi, console: Console, transaction_id: str) -> 
 async def tell(
     api: OperatorsApi, console: Console, wanted: Wanted, call: str, body: Mapping[str, str], *, dry_run: bool
 ) -> bool:
-    """Tell one payment, or all that a filter finds; whether none refused. A dry run only prints which.
+    """Tell one, or all that a filter finds; whether none refused. A dry run only prints which.
+
+    Only to try again can be told to batches and returns, too.
 
     Raises InvalidRequest and CallRefused.
     """
     wanted.demand_some()
-    payments = (
-        [await api.one(wanted.transaction_id)]
-        if wanted.transaction_id is not None
-        else [payment async for payment in api.parked(wanted.filters)]
-    )
+    found = [await api.one(wanted.named)] if wanted.named is not None else await _all(api, wanted, call)
     if dry_run:
-        table = Table("transaction", "kind", "amount", "bank", "step", "reason", "since")
-        for payment in payments:
-            table.add_row(*_line(payment))
+        table = _table()
+        for each in found:
+            table.add_row(*_line(each))
         console.print(table)
-        console.print(f"{call}: {len(payments)} payments; nothing was told them")
+        console.print(f"{call}: {len(found)} parked; nothing was told them")
         return True
     refused = 0
     with Progress(console=console, transient=True) as progress:
-        for payment in progress.track(payments, description=call):
+        for each in progress.track(found, description=call):
             try:
-                await api.tell(payment["transaction_id"], call, body)
+                await api.tell(_name_of(each), call, body)
             except CallRefused as error:
                 refused += 1
-                console.print(f"{payment['transaction_id']}: [red]{error.detail}[/]", soft_wrap=True)
-    console.print(f"{call}: {len(payments) - refused} told, {refused} refused")
+                console.print(f"{_name_of(each)}: [red]{error.detail}[/]", soft_wrap=True)
+    console.print(f"{call}: {len(found) - refused} told, {refused} refused")
     return refused == 0
+
+
+async def _all(api: OperatorsApi, wanted: Wanted, call: str) -> list[Parked]:
+    found = [payment async for payment in api.payments(wanted.filters)]
+    if call == RETRY:
+        found += [workflow async for workflow in api.workflows(wanted.filters)]
+    return found
 
 
 async def propose(api: OperatorsApi, console: Console, transaction_id: str, body: Mapping[str, str]) -> None:
@@ -163,14 +192,32 @@ async def approve(api: OperatorsApi, console: Console, transaction_id: str, acti
     console.print(f"{action['action_id']} is {action['state']}", soft_wrap=True)
 
 
-def _line(payment: Parked) -> list[str]:
-    attention = payment.get("attention", {})
+def _table() -> Table:
+    return Table("what", "kind", "amount", "bank", "step", "reason", "since")
+
+
+def _line(found: Parked) -> list[str]:
+    attention = found.get("attention", {})
     return [
-        payment["transaction_id"],
-        payment["kind"],
-        format_minor(payment["amount"], payment["currency"]),
-        payment.get("bank", "none"),
+        _name_of(found),
+        found["kind"],
+        format_minor(found["amount"], found["currency"]) if "amount" in found else "",
+        found.get("bank", "none"),
         attention.get("step", "not parked"),
         attention.get("reason", ""),
         attention.get("since", ""),
     ]
+
+
+def _name_of(found: Parked) -> str:
+    # A payment's workflow has an id, too, by which only Temporal knows it.
+    name: str = found["transaction_id"] if "amount" in found else found["workflow_id"]
+    return name
+
+
+def _is_payment(named: str) -> bool:
+    return named.startswith(TransactionId.prefix)
+
+
+def _path_of(named: str) -> str:
+    return f"/v1/attention/{named}" if _is_payment(named) else f"/v1/attention/workflows/{named}"

@@ -10,12 +10,15 @@ from rich.console import Console
 if TYPE_CHECKING:
     from commands.attention import OperatorsApi
 
-attention = typer.Typer(no_args_is_help=True, help="Payments that need a person, through the operators' API.")
+attention = typer.Typer(
+    no_args_is_help=True, help="What needs a person: payments, batches and returns, through the operators' API."
+)
 _console = Console()
 
 Key = Annotated[str, typer.Option(envvar="SAGAPAY_OPERATOR_KEY", help="Your API key of scope operator.")]
 Url = Annotated[str | None, typer.Option(help="The API; by default the local one.")]
 Why = Annotated[str, typer.Option(help="Why; recorded with who you are.")]
+Parked = Annotated[str | None, typer.Argument(help="txn_…, tb_… or return:…, or a filter instead")]
 Payment = Annotated[str | None, typer.Argument(help="txn_…, or a filter instead")]
 ByReason = Annotated[str | None, typer.Option(help="Those parked for this reason, such as bank_unavailable.")]
 ByStep = Annotated[str | None, typer.Option(help="Those parked at this step, such as push_to_bank.")]
@@ -49,18 +52,20 @@ def _filters(reason: str | None, step: str | None, bank: str | None, age: int | 
 def list_attention(
     *, key: Key, reason: ByReason = None, step: ByStep = None, bank: ByBank = None, age: ByAge = None, url: Url = None
 ) -> None:
-    """Show the payments that need a person."""
+    """Show the payments, batches and returns that need a person."""
     from commands import attention as commands
 
     _operating(url, key, lambda api: commands.show_list(api, _console, _filters(reason, step, bank, age)))
 
 
 @attention.command("show")
-def show_attention(transaction_id: str, key: Key, url: Url = None) -> None:
-    """Show one payment and what operators told it."""
+def show_attention(
+    named: Annotated[str, typer.Argument(help="txn_…, tb_… or return:…")], key: Key, url: Url = None
+) -> None:
+    """Show a payment and what operators told it, or a batch or a return."""
     from commands import attention as commands
 
-    _operating(url, key, lambda api: commands.show_one(api, _console, transaction_id))
+    _operating(url, key, lambda api: commands.show_one(api, _console, named))
 
 
 @attention.command("retry")
@@ -68,7 +73,7 @@ def retry_attention(
     *,
     key: Key,
     why: Why,
-    transaction_id: Payment = None,
+    named: Parked = None,
     reason: ByReason = None,
     step: ByStep = None,
     bank: ByBank = None,
@@ -79,7 +84,7 @@ def retry_attention(
     """Try one again now, or all that a filter finds; exit 1 if one refused."""
     from commands import attention as commands
 
-    wanted = commands.Wanted(transaction_id=transaction_id, filters=_filters(reason, step, bank, age))
+    wanted = commands.Wanted(named=named, filters=_filters(reason, step, bank, age))
     _operating(url, key, lambda api: commands.tell(api, _console, wanted, "retry", {"reason": why}, dry_run=dry_run))
 
 
@@ -101,7 +106,7 @@ def resolve_attention(
     """Say what the bank did with one, or with all that a filter finds; exit 1 if one refused."""
     from commands import attention as commands
 
-    wanted = commands.Wanted(transaction_id=transaction_id, filters=_filters(reason, step, bank, age))
+    wanted = commands.Wanted(named=transaction_id, filters=_filters(reason, step, bank, age))
     body = {"outcome": outcome, "evidence": evidence, "reason": why}
     _operating(url, key, lambda api: commands.tell(api, _console, wanted, "resolve", body, dry_run=dry_run))
 

@@ -187,7 +187,7 @@ async def test_the_command_line_does_many_at_once(rest: Stage, impatient: Caller
     told = await run(lambda api, console: commands.tell(api, console, many, "retry", WHY, dry_run=False))
     assert "0 refused" in told
     assert (await final(rest, transaction_id))["status"] == "succeeded"
-    one = commands.Wanted(transaction_id=transaction_id, filters={})
+    one = commands.Wanted(named=transaction_id, filters={})
     late = await run(lambda api, console: commands.tell(api, console, one, "retry", WHY, dry_run=False))
     assert "1 refused" in late
     with pytest.raises(InvalidRequest):

@@ -1,0 +1,147 @@
+"""What operators do about batches and returns that need a person: list them, look at one, retry."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
+
+import structlog
+from fastapi import APIRouter, Path, Query, Response
+from pydantic import Field
+
+from api.answers import answer
+from api.attention import LONGEST_AGE_SECONDS, LONGEST_PAGE, Word
+from api.attention_bodies import RetryBody
+from api.backends import Backends, Reach
+from api.cursors import read_workflows_cursor, workflows_cursor
+from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
+from api.json_body import JsonRoute
+from api.openapi import READS, WRITES, problems, success
+from api.operating import asked_by
+from api.parked_workflows import ParkedWorkflow, ParkedWorkflows
+from api.security import Operator
+from api.views import View
+from domain.contracts.operators import AttentionFilter
+from domain.errors import CannotRetry, Forbidden, InvalidCursor, NotFound, WorkflowsUnavailable
+
+router: Final = APIRouter(route_class=JsonRoute, tags=["operators"])
+log = structlog.get_logger("api.audit")
+
+WorkflowId = Annotated[
+    str,
+    Path(pattern=r"^(tb_|return:)[!-~]+$", max_length=300, description="A batch's id, or a return's workflow id."),
+]
+
+
+class WorkflowAttentionView(View):
+    """It cannot go on by itself: at which step, why, since when."""
+
+    step: str
+    reason: str
+    since: datetime
+
+
+class ParkedWorkflowView(View):
+    """A batch of transfers, or a return, as it is now."""
+
+    workflow_id: str = Field(description="As the Temporal UI has it; a batch's is the batch's id.")
+    kind: str = Field(examples=["transfer_batch", "return"])
+    running: bool
+    client_id: str | None = None
+    bank: str | None = None
+    transaction_id: str | None = Field(default=None, description="The payment that came back, once it is known.")
+    attention: WorkflowAttentionView | None = Field(default=None, description="Where it is parked.")
+    details: str | None = Field(default=None, description="What is known, what is not, what can be done. Markdown.")
+
+
+class ParkedWorkflowPageView(View):
+    """A page of parked batches and returns, newest first; no `next_cursor` on the last."""
+
+    workflows: list[ParkedWorkflowView]
+    next_cursor: str | None = None
+
+
+@router.get(
+    "/v1/attention/workflows",
+    response_model=ParkedWorkflowPageView,
+    responses={
+        **success(200, "A page of them."),
+        **problems((*READS, Forbidden, InvalidCursor, WorkflowsUnavailable)),
+    },
+    summary="List the batches and returns that need a person (operators)",
+)
+async def list_parked_workflows(
+    caller: Operator,
+    backends: Reach,
+    *,
+    reason: Word = None,
+    step: Word = None,
+    bank: Word = None,
+    older_than_seconds: Annotated[
+        int | None, Query(ge=0, le=LONGEST_AGE_SECONDS, description="Parked for at least so long.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2_000)] = None,
+) -> Response:
+    """Of all clients, by any of reason, step, bank and age. What has just parked is found a moment later."""
+    before = datetime.now(UTC) - timedelta(seconds=older_than_seconds) if older_than_seconds is not None else None
+    wanted = AttentionFilter(reason=reason, step=step, bank=bank, before=before)
+    after = read_workflows_cursor(cursor) if cursor is not None else None
+    found, rest = await _parked(backends).page(wanted, after=after, limit=limit)
+    more = workflows_cursor(rest) if rest is not None else None
+    return answer(ParkedWorkflowPageView(workflows=[_view(item) for item in found], next_cursor=more))
+
+
+@router.get(
+    "/v1/attention/workflows/{workflow_id}",
+    response_model=ParkedWorkflowView,
+    responses={
+        **success(200, "The batch or return as it is now."),
+        **problems((*READS, Forbidden, WorkflowsUnavailable)),
+    },
+    summary="Look at a batch or a return (operators)",
+)
+async def show_parked_workflow(workflow_id: WorkflowId, caller: Operator, backends: Reach) -> Response:
+    """Also one that is not parked, or no longer, while Temporal remembers it."""
+    return answer(_view(await _parked(backends).one(workflow_id)))
+
+
+@router.post(
+    "/v1/attention/workflows/{workflow_id}/retry",
+    response_model=ParkedWorkflowView,
+    responses={
+        **success(200, "It is tried again."),
+        **problems((*WRITES, NotFound, WorkflowsUnavailable, CannotRetry)),
+    },
+    summary="Try a parked batch or return again now (operators)",
+)
+async def retry_parked_workflow(
+    workflow_id: WorkflowId, body: RetryBody, caller: Operator, backends: Reach, key: KeyHeader = None
+) -> Response:
+    """Nothing is paid or booked twice by it. One key tells it once."""
+    chosen = demand_key(key, body)
+    parked = _parked(backends)
+    await parked.one(workflow_id)
+    fingerprint = fingerprint_of("/v1/attention/workflows/retry", body)
+    update_id = record_of(caller.client_id, None, chosen, fingerprint).key_digest
+    await parked.retry(workflow_id, asked_by(caller), body.reason, update_id)
+    log.info("workflow.told", workflow_id=workflow_id, kind="retry", by=asked_by(caller), reason=body.reason)
+    return answer(_view(await parked.one(workflow_id)))
+
+
+def _parked(backends: Backends) -> ParkedWorkflows:
+    return ParkedWorkflows(backends.temporal.client, backends.settings.accept_timeout_seconds)
+
+
+def _view(found: ParkedWorkflow) -> ParkedWorkflowView:
+    attention = None
+    if found.since is not None and found.step is not None and found.reason is not None:
+        attention = WorkflowAttentionView(step=found.step, reason=found.reason, since=found.since)
+    return ParkedWorkflowView(
+        workflow_id=found.workflow_id,
+        kind=found.kind,
+        running=found.running,
+        client_id=found.client_id,
+        bank=found.bank,
+        transaction_id=found.transaction_id,
+        attention=attention,
+        details=found.details,
+    )

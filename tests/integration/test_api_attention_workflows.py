@@ -1,0 +1,101 @@
+"""Batches that need a person over the API and from the command line; returns are found the same way."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from commands import attention as commands
+from domain.contracts.batches import BatchCounts, BatchRequest
+from domain.ids import BatchId, UserId, WalletId
+from infra.batches import start_batch
+from tests.money.batches import new_batch, unused_key
+from tests.money.requests import Client as App
+from tests.rest.stage import Person, Stage, new_key
+from tests.traffic.patience import eventually
+
+WHY = {"reason": "A test"}
+LIST = "/v1/attention/workflows"
+
+
+async def parked_batch(rest: Stage, sender: Person, nowhere: WalletId) -> BatchId:
+    """A batch with a transfer to a wallet that is not there, parked for it."""
+    app = App(rest.backends.ledger, rest.client_id)
+    new = new_batch(app, WalletId(sender.wallet_id), [(nowhere, 10)])
+    batch, _ = await rest.backends.batches.accept(new, unused_key())
+    request = BatchRequest(batch_id=batch.batch_id, mode=batch.mode, transfers=batch.transfers)
+    await start_batch(rest.temporal, request, batch.client_id)
+
+    async def listed_there() -> bool:
+        return batch.batch_id in await listed(rest, reason="ledger_rejected")
+
+    await eventually(f"{batch.batch_id} is listed", listed_there)
+    return batch.batch_id
+
+
+async def listed(rest: Stage, **filters: str | int) -> list[str]:
+    """The ids that the filters find, in pages of one."""
+    found, cursor = [], {}
+    while True:
+        answer = await rest.operator.get(LIST, limit=1, **filters, **cursor)
+        assert answer.status_code == 200, answer.text
+        found += [item["workflow_id"] for item in answer.json()["workflows"]]
+        if "next_cursor" not in answer.json():
+            return found
+        cursor = {"cursor": answer.json()["next_cursor"]}
+
+
+async def test_parked_batches_are_listed_shown_and_retried(rest: Stage) -> None:
+    sender, receiver = await rest.funded(1_000), await rest.person()
+    nowhere = WalletId.new(WalletId(receiver.wallet_id).bucket)
+    batches = [await parked_batch(rest, sender, nowhere) for _ in range(2)]
+    first, second = batches
+    assert set(batches) <= set(await listed(rest, step="pay_batch_items", older_than_seconds=0))
+    for nothing in (
+        {"reason": "timed_out"},
+        {"step": "close_batch"},
+        {"bank": "simulator"},
+        {"older_than_seconds": 999},
+    ):
+        assert not set(batches) & set(await listed(rest, **nothing))
+
+    shown = (await rest.operator.get(f"{LIST}/{first}")).json()
+    assert (shown["kind"], shown["running"], shown["client_id"]) == ("transfer_batch", True, rest.client_id)
+    assert (shown["attention"]["step"], shown["attention"]["reason"]) == ("pay_batch_items", "ledger_rejected")
+    assert "**Not known:**" in shown["details"]
+
+    user = UserId(receiver.user_id)
+    await rest.backends.ledger.open_wallet(nowhere, user, rest.client_id, "USD")
+    key = new_key()
+    told = [await rest.operator.post(f"{LIST}/{first}/retry", WHY, key) for _ in range(2)]
+    assert [answer.status_code for answer in told] == [200, 200], told[1].text
+    result = await rest.temporal.get_workflow_handle(first, result_type=BatchCounts).result()
+    assert result == BatchCounts(succeeded=1)
+    late = await rest.operator.post(f"{LIST}/{first}/retry", WHY)
+    assert (late.status_code, late.json()["code"]) == (409, "cannot_retry")
+
+    out = Console(file=io.StringIO(), width=200)
+    api = commands.OperatorsApi(rest.operator.http)
+    await commands.show_list(api, out, {"reason": "ledger_rejected"})
+    await commands.show_one(api, out, second)
+    wanted = commands.Wanted(filters={"reason": "ledger_rejected", "step": "pay_batch_items"})
+    assert await commands.tell(api, out, wanted, "retry", WHY, dry_run=True)
+    assert await commands.tell(api, out, commands.Wanted(named=second, filters={}), "retry", WHY, dry_run=False)
+    printed = out.file.getvalue()  # type: ignore[attr-defined]
+    assert second in printed
+    assert first not in printed
+    assert "What you can do" in printed
+    result = await rest.temporal.get_workflow_handle(second, result_type=BatchCounts).result()
+    assert result == BatchCounts(succeeded=1)
+
+
+@pytest.mark.parametrize("path", [f"{LIST}/{BatchId.new(7)}", f"{LIST}/return:simulator:ret_none"])
+async def test_what_there_is_not_is_not_found(rest: Stage, path: str) -> None:
+    assert (await rest.operator.get(path)).status_code == 404
+    assert (await rest.operator.post(f"{path}/retry", WHY)).status_code == 404
+
+
+async def test_only_operators_and_only_real_cursors(rest: Stage) -> None:
+    assert (await rest.app.get(LIST)).status_code == 403
+    for cursor in ("nonsense", "d29ya2Zsb3dzOnp6"):
+        assert (await rest.operator.get(LIST, cursor=cursor)).json()["code"] == "invalid_cursor"
