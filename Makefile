@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill matrix mutate check format docs lock bench bench-ledger bench-lanes bench-shards install
+.PHONY: help up down reset demo test test-slow test-kill matrix mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -66,6 +66,8 @@ format: $(STAMP) ## Format and fix what can be fixed
 docs: $(STAMP) ## Write the tables in docs/ anew that are made from the code
 	@$(BIN)/python -m tests.house.settings_page
 	@$(BIN)/python -m tests.rest.reference_pages
+screenshots: $(STAMP) ## Take the operators' guide's pictures of the Temporal UI anew (needs Chromium)
+	@$(BIN)/python -m tests.operating.screenshots
 lock: ## Pin all dependencies anew
 	@$(LOCK) --all-extras -o requirements.lock pyproject.toml requirements.build.in
 	@$(LOCK) --constraints requirements.lock -o requirements.runtime.lock pyproject.toml

@@ -1,25 +1,21 @@
-"""A runbook is done as it is written: a browser in the Temporal UI, with the words of the runbook's own blocks."""
+"""Every runbook is done as it is written: in a browser and a shell, with the words of its own blocks, to its end."""
 
-import re
-import shutil
+import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
 
-from bank_adapters.simulator.faults import FaultKind, Operation
-from domain.contracts.payments import RetryPlan
-from domain.transactions import TransactionStatus
 from tests.money.fixtures import databases  # noqa: F401  -- a fixture
-from tests.workflow.conftest import idle_scene, own_stage, scene  # noqa: F401  -- fixtures
-from tests.workflow.scene import OPENING, Scene
+from tests.operating.desk import Desk, open_desk
+from tests.operating.every_runbook import ALONE, PERFORMERS
+from tests.operating.runbook import Runbook, runbooks
+from tests.operating.temporal_ui import CHROMIUM
+from tests.stack.servers import Servers
+from tests.workflow.conftest import idle_scene, own_stage  # noqa: F401  -- fixtures
+from tests.workflow.scene import Scene
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-RUNBOOKS = Path(__file__).parents[2] / "docs" / "operations" / "runbooks.md"
-UNDER_LOAD_MS = 60_000
-WAITS_FOR_A_PERSON = RetryPlan(quick_retry_seconds=2, slow_retry_seconds=600, settlement_poll_seconds=0.2)
+AT_ONCE = 4
+FIRST, LAST = "timed_out", "ledger_unavailable"
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,57 +24,42 @@ pytestmark = [
 ]
 
 
-def blocks(reason: str) -> dict[str, str]:
-    """The fenced blocks of a reason's runbook, by the words behind their fences."""
-    _, section = RUNBOOKS.read_text().split(f"\n## {reason}\n")
-    found = re.findall(r"^ *```(\S[^\n]*)\n(.*?)^ *```$", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
-    return {words: "\n".join(line.strip() for line in block.strip().splitlines()) for words, block in found}
+async def _done(desk: Desk, book: Runbook) -> None:
+    await PERFORMERS[book.reason](desk, book)
+    assert book.left == [], "blocks that nobody has used"
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """The machine's Chromium."""
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        await opened.close()
+@pytest.fixture(scope="module")
+async def done(
+    idle_scene: Scene,  # noqa: F811
+    bare_servers: Servers,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[dict[str, "asyncio.Task[None]"]]:
+    """A task for each runbook: one while no worker serves the bank, then most at once, then one without a database."""
+    books = runbooks()
+    assert {FIRST, LAST} == ALONE
+    async with open_desk(idle_scene, bare_servers, tmp_path_factory.mktemp("desk")) as desk:
+        await desk.start_workers(at_banks=False)
+        tasks = {FIRST: asyncio.create_task(_done(desk, books.pop(FIRST)))}
+        await tasks[FIRST]  # Without a worker at the bank none of the others can end.
+        places, last = asyncio.Semaphore(AT_ONCE), books.pop(LAST)
+
+        async def in_turn(book: Runbook) -> None:
+            async with places:
+                await _done(desk, book)
+
+        async def at_last() -> None:
+            await asyncio.wait([task for reason, task in tasks.items() if reason != LAST])
+            await _done(desk, last)
+
+        tasks |= {reason: asyncio.create_task(in_turn(book)) for reason, book in books.items()}
+        tasks[LAST] = asyncio.create_task(at_last())
+        yield tasks
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.wait(tasks.values())
 
 
-async def open_found(page: Page, ui: str, condition: str) -> None:
-    """Find the one payment by the filter, and open its page."""
-    await page.goto(f"{ui}/namespaces/default/workflows?query={quote(condition)}")
-    await page.locator("a[href*='/workflows/cli_'], a[href*='/workflows/cli%']").first.click()
-
-
-async def send_update(page: Page, name: str, data: str) -> None:
-    """*More Actions*, *Send an Update*."""
-    await page.get_by_role("button", name="More Actions").click()
-    await page.get_by_role("menuitem", name="Send an Update").click()
-    await page.locator("[data-testid='update-select-button']:visible").click()
-    await page.locator("li:visible").filter(has_text=re.compile(rf"^\s*{name}\s")).first.click()
-    field = page.get_by_role("textbox", name="Data")
-    await field.click()
-    await page.keyboard.press("ControlOrMeta+a")
-    await page.keyboard.insert_text(data)
-    # The editor lays its text out anew when it is left, and the buttons move.
-    await page.locator("#update-id:visible").click()
-    submit = page.locator("[data-testid='confirm-modal-button']:visible")
-    await submit.click()
-    await expect(submit).to_have_count(0, timeout=UNDER_LOAD_MS)
-
-
-async def test_bank_unavailable(scene: Scene, browser: Browser) -> None:  # noqa: F811
-    person = await scene.person(balance=1_000)
-    fault = await scene.misbehave(person, FaultKind.DOWN, Operation.PUSH)
-    payment = await scene.withdraw(person, 300, WAITS_FOR_A_PERSON)
-    await scene.parked(payment, "bank_unavailable")
-    steps = blocks("bank_unavailable")
-    await scene.findable(payment, steps["FILTER"])
-    await scene.admin.remove_fault(fault)
-    page = await browser.new_page()
-    page.set_default_timeout(UNDER_LOAD_MS)
-    await open_found(page, scene.settings.temporal_ui_url, steps["FILTER"])
-    await send_update(page, "retry", steps["UPDATE retry"])
-    await scene.finish(payment, TransactionStatus.SUCCEEDED)
-    assert await scene.all_of(person) == (700, 0, OPENING - 700)
-    assert [(kind, by) for kind, by, _ in await scene.told(payment)] == [("retry", "maria")]
+@pytest.mark.parametrize("reason", sorted(runbooks()))
+async def test_runbook(reason: str, done: dict[str, "asyncio.Task[None]"]) -> None:
+    await done[reason]

@@ -1,0 +1,86 @@
+"""An operator's hands in the Temporal UI, in the machine's Chromium."""
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from playwright.async_api import BrowserContext, Locator, Page, async_playwright, expect
+
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+UNDER_LOAD_MS: Final = 60_000
+_CONFIRM: Final = "[data-testid='confirm-modal-button']:visible"
+
+
+@dataclass(frozen=True)
+class TemporalUi:
+    """The UI at `url`, in one tab."""
+
+    url: str
+    page: Page
+
+    async def find(self, condition: str, workflow_id: str) -> Locator:
+        """Filter the list of workflows; the line's link of the one that is looked for."""
+        await self.page.goto(f"{self.url}/namespaces/default/workflows?query={quote(condition)}")
+        link = self.page.get_by_role("link", name=workflow_id, exact=True)
+        await expect(link.first).to_be_visible(timeout=UNDER_LOAD_MS)
+        return link.first
+
+    async def open(self, condition: str, workflow_id: str) -> None:
+        """Filter the list of workflows and open one of them."""
+        await (await self.find(condition, workflow_id)).click()
+
+    async def reads(self, *words: str) -> None:
+        """See these words in the current details."""
+        await self.page.get_by_role("tab", name="User Metadata").click()
+        # The UI shows Markdown in frames of its own: that of the summary, then that of the current details.
+        details = self.page.locator("iframe").last.content_frame
+        for each in words:
+            await expect(details.get_by_text(each).first).to_be_visible(timeout=UNDER_LOAD_MS)
+
+    async def choose(self, action: str) -> None:
+        """*More Actions*, and one of them."""
+        await self.page.get_by_role("button", name="More Actions").click()
+        await self.page.get_by_role("menuitem", name=action).click()
+
+    async def prepare_update(self, name: str, data: str) -> None:
+        """*Send an Update*: the dialog filled in, and not sent yet."""
+        await self.choose("Send an Update")
+        await self.page.locator("[data-testid='update-select-button']:visible").click()
+        await self.page.locator("li:visible").filter(has_text=re.compile(rf"^\s*{name}\s")).first.click()
+        await self.page.get_by_role("textbox", name="Data").click()
+        await self.page.keyboard.press("ControlOrMeta+a")
+        await self.page.keyboard.insert_text(data)
+        # The editor lays its text out anew when it is left, and the buttons move.
+        await self.page.locator("#update-id:visible").click()
+
+    async def send_update(self, name: str, data: str) -> None:
+        """Send an Update and see that it was taken."""
+        await self.prepare_update(name, data)
+        await self.confirm()
+
+    async def terminate(self, reason: str) -> None:
+        """End the workflow for this reason."""
+        await self.choose("Terminate")
+        await self.page.get_by_role("textbox", name="Reason").fill(reason)
+        await self.confirm()
+
+    async def confirm(self) -> None:
+        """Press the dialog's button and see the dialog go."""
+        button = self.page.locator(_CONFIRM)
+        await button.click()
+        await expect(button).to_have_count(0, timeout=UNDER_LOAD_MS)
+
+
+@asynccontextmanager
+async def tabs() -> AsyncIterator[BrowserContext]:
+    """The machine's Chromium."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = await browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(UNDER_LOAD_MS)
+        yield context
+        await browser.close()
