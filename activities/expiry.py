@@ -1,4 +1,4 @@
-"""Ending clients' holds whose time has come, a page after the other."""
+"""Ending holds whose time has come, clients' and those of deposits, a page after the other."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -22,13 +22,17 @@ class ExpiryActivities:
 
     @activity.defn(name=EXPIRE_HOLDS)
     async def expire_holds(self) -> ExpiryReport:
-        """End what is due until nothing is. Safe beside another run: each hold ends once, whoever comes first.
+        """End what is due until nothing is, then let go of deposits that have waited long enough.
+
+        Safe beside another run: each hold ends once, whoever comes first.
 
         Retryable: ledger_unavailable, also where only one shard is down; the holds of the others have ended then.
         """
-        due = 0
+        due = matured = 0
         with as_failures():
-            async with heartbeats(lambda: due):
+            async with heartbeats(lambda: due + matured):
                 while found := await self.ledger.expire_holds(PAGE):
                     due += found
-        return ExpiryReport(due=due)
+                while found := await self.ledger.mature_deposits(PAGE):
+                    matured += found
+        return ExpiryReport(due=due, matured=matured)

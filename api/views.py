@@ -11,7 +11,7 @@ from domain.contracts.payments import Attention, Failure, PaymentRequest, Paymen
 from domain.ids import BankAccountId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import MAX_MINOR_UNITS
 from domain.rails import Rail, RailChoice
-from domain.transactions import TransactionKind, TransactionStatus
+from domain.transactions import Step, TransactionKind, TransactionStatus
 from events.history import HistoryItem
 from ledger.bank_accounts import BankAccount
 from ledger.directory import User
@@ -74,11 +74,19 @@ class TimelineView(View):
     created_at: datetime
 
 
+class DeferredView(View):
+    """What of a deposit is not available yet, minor units, and from when it is, once the deposit has settled."""
+
+    amount: MinorUnits
+    available_at: datetime
+
+
 class TransactionDetail(TransactionView):
     """A payment as it is now, and how it came to be so."""
 
     created_at: datetime
     completed_at: datetime | None = None
+    deferred: DeferredView | None = None
     timeline: list[TimelineView]
 
 
@@ -277,7 +285,17 @@ def detail_of_transaction(found: Transaction, timeline: Sequence[TimelineItem]) 
         **dict(view_of_transaction(found)),
         created_at=found.created_at,
         completed_at=found.completed_at,
+        deferred=_deferred(timeline),
         timeline=items,
+    )
+
+
+def _deferred(timeline: Sequence[TimelineItem]) -> DeferredView | None:
+    credit = next((item for item in timeline if "deferred" in item.detail), None)
+    if credit is None or any(item.step in (Step.MATURE_DEPOSIT, Step.RETURN_DEPOSIT) for item in timeline):
+        return None
+    return DeferredView(
+        amount=int(credit.detail["deferred"]), available_at=datetime.fromisoformat(credit.detail["available_at"])
     )
 
 

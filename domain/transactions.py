@@ -62,6 +62,7 @@ class Step(StrEnum):
     RECORD_DEPOSIT = "record_deposit"
     CREDIT_DEPOSIT = "credit_deposit"
     SETTLE_DEPOSIT = "settle_deposit"
+    MATURE_DEPOSIT = "mature_deposit"
     FAIL_DEPOSIT = "fail_deposit"
     HOLD_WITHDRAWAL = "hold_withdrawal"
     CAPTURE_WITHDRAWAL = "capture_withdrawal"

@@ -12,10 +12,12 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.availability import DepositTerms, Tier
 from domain.contracts.payments import RetryPlan
 from domain.contracts.wallets import WalletLimits
 from domain.errors import SettingsInvalid
 from domain.money import CURRENCIES, MAX_MINOR_UNITS
+from domain.rails import Rail
 
 _PASSWORD = re.compile(r"(?<=:)[^@/]+(?=@)")
 
@@ -194,6 +196,18 @@ class Settings(BaseSettings):
     settlement_poll_seconds: Seconds = Field(
         default=5, description="How often an accepted payment asks its bank whether it has settled."
     )
+    ach_at_once: int = Field(
+        default=100_000,
+        ge=0,
+        le=MAX_MINOR_UNITS,
+        description="What is available at once of a deposit over ACH, minor units; the rest waits.",
+    )
+    ach_wait_days: int = Field(
+        default=5,
+        ge=0,
+        le=60,
+        description="Banking days until the rest of a deposit over ACH is available; never before it has settled.",
+    )
     micro_deposit_tries: int = Field(
         default=3, ge=1, le=10, description="How often the amounts of micro-deposits may be named before linking fails."
     )
@@ -235,6 +249,10 @@ class Settings(BaseSettings):
             slow_retry_seconds=self.bank_slow_retry_seconds,
             settlement_poll_seconds=self.settlement_poll_seconds,
         )
+
+    def deposit_terms(self) -> DepositTerms:
+        """What of a deposit waits until its bank is unlikely to take it back."""
+        return {Rail.ACH: Tier(at_once=self.ach_at_once, banking_days=self.ach_wait_days)}
 
     def default_limits(self) -> WalletLimits:
         """What may leave a wallet that is opened now, until an operator says otherwise."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 
+from domain.availability import NOTHING_WAITS, Deferral, DepositTerms, deferral
 from domain.calendar import banking_date
 from domain.contracts.payments import Failure, PaymentRequest, ReturnNotice, StepCommand, StepResult
 from domain.errors import LedgerRejected
@@ -249,12 +250,18 @@ def end_hold(work: EndHold, wanted: Wanted, book: Book, writing: Writing) -> Hol
     return left
 
 
+class TooCloseError(Exception):
+    """A group would place a deposit's hold and end it with one statement: its steps have to be taken one by one."""
+
+
 class Recorded:
-    """A recorded transaction while its later steps are decided; locked."""
+    """A recorded transaction while its later steps are decided; locked. `deferred` is what waits of a deposit."""
 
     def __init__(self, transaction: Transaction, taken: dict[Step, StepResult]) -> None:
         self.transaction = transaction
         self.taken = taken
+        self.deferred: Deferral | None = None
+        self._deferred_now = False
 
     def take(self, work: Take, wanted: Wanted, book: Book, writing: Writing) -> StepResult:
         """Take a later step, or answer what became of it before. Raises LedgerRejected."""
@@ -267,9 +274,29 @@ class Recorded:
             demand_open(accounts[Role.SOURCE])
         at = book.moment(accounts.values())
         record = StepRecord(writing, self.transaction, command.step, at, work.effective_at, rail=command.rail)
-        result = _decide(record, rule, accounts, book, command.failure, new=False, notice=command.notice)
+        if rule.hold in (HoldChange.MATURE, HoldChange.FORFEIT):
+            self._end_deferral(record, rule, accounts[Role.DESTINATION])
+        result = _decide(
+            record, rule, accounts, book, command.failure, new=False, notice=command.notice, terms=work.terms
+        )
         self._moved(result)
+        if record.deferred is not None:
+            self.deferred, self._deferred_now = record.deferred, True
         return result
+
+    def _end_deferral(self, record: StepRecord, rule: Rule, wallet: Account) -> None:
+        """What waits of the deposit can be spent now, or is there for its return. Raises LedgerRejected."""
+        if rule.hold is HoldChange.MATURE:
+            if self.deferred is None:
+                raise LedgerRejected(f"nothing of {self.transaction.transaction_id} waits to be available")
+            if record.effective_at < self.deferred.available_at:
+                raise LedgerRejected(f"it is not available before {self.deferred.available_at.isoformat()}")
+        if self.deferred is not None:
+            if self._deferred_now:
+                raise TooCloseError(self.transaction.transaction_id)
+            wallet.held -= self.deferred.amount
+            record.end_hold(self.deferred.amount, captured=rule.hold is HoldChange.FORFEIT)
+            self.deferred = None
 
     def _moved(self, result: StepResult) -> None:
         self.transaction = replace(self.transaction, status=result.status)
@@ -288,7 +315,8 @@ class Recorded:
             raise LedgerRejected(f"{command.step} wants a failure exactly when it fails the transaction")
         if (rule.then is TransactionStatus.RETURNED) != (command.notice is not None):
             raise LedgerRejected(f"{command.step} wants a notice exactly when it takes a settled payment back")
-        move(self.transaction.status, rule.then)
+        if rule.leads_to is not None:
+            move(self.transaction.status, rule.leads_to)
 
 
 def _decide(
@@ -301,6 +329,7 @@ def _decide(
     new: bool,
     fingerprint: str | None = None,
     notice: ReturnNotice | None = None,
+    terms: DepositTerms = NOTHING_WAITS,
 ) -> StepResult:
     """Put everything that the step means into the record."""
     refused = new and failure is not None
@@ -308,6 +337,8 @@ def _decide(
     status = TransactionStatus.FAILED if refused else rule.then
     if not refused:
         _move_money(record, rule, accounts, book)
+        if rule.hold is HoldChange.DEFER:
+            _defer(record, accounts[Role.DESTINATION], terms)
     record.outcome(status, decision, failure, new=new, notice=notice)
     return StepResult(
         transaction_id=record.transaction.transaction_id,
@@ -324,14 +355,14 @@ def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account], b
     source = accounts.get(Role.SOURCE)
     if source is not None:
         _count(rule, source, amount, banking_date(record.transaction.effective_at))
-    if rule.hold is not None and rule.hold is not HoldChange.DRAW:
+    if rule.hold is HoldChange.PLACE:
         assert source is not None
-        if rule.hold is HoldChange.PLACE:
-            source.held += amount
-            record.place_hold(source)
-        else:
-            source.held -= amount
-            record.end_hold(captured=rule.hold is HoldChange.CAPTURE)
+        source.held += amount
+        record.place_hold(source)
+    if rule.hold in (HoldChange.CAPTURE, HoldChange.RELEASE):
+        assert source is not None
+        source.held -= amount
+        record.end_hold(amount, captured=rule.hold is HoldChange.CAPTURE)
     if rule.debit is not None and rule.credit is not None:
         record.post(accounts[rule.debit], accounts[rule.credit], amount)
         if rule.debit is Role.RECEIVABLE:
@@ -340,6 +371,15 @@ def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account], b
     for account in accounts.values():
         assert account.can_spend(0), f"{account.public_id} would fall below its floor"
         record.save(account)
+
+
+def _defer(record: StepRecord, wallet: Account, terms: DepositTerms) -> None:
+    """Hold back what is at risk of a deposit, of what debts have left of it."""
+    rail = record.rail or next(iter(record.transaction.rails), None)
+    wanted = deferral(terms, rail, record.transaction.amount.minor_units, record.effective_at)
+    if wanted is not None and (amount := min(wanted.amount, wallet.balance - wallet.held)) > 0:
+        wallet.held += amount
+        record.place_hold(wallet, replace(wanted, amount=amount))
 
 
 def _collect(record: StepRecord, accounts: dict[Role, Account], book: Book) -> None:

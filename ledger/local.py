@@ -1,7 +1,7 @@
 """The ledger's service in the caller's own process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -53,6 +53,7 @@ class LocalLedger:
         self.shards = Shards(settings)
         self._clock = clock or business_clock(settings)
         self._default_limits = settings.default_limits()
+        self._deposit_terms = settings.deposit_terms()
         self._received = Received(self.shards)
         self._writers = [
             Writers(
@@ -92,7 +93,7 @@ class LocalLedger:
             raise LedgerRejected(f"{command.step} is not taken where the payment is recorded")
         if (received_as := _ENDS_A_TRANSFER.get(command.step)) is not None:
             await self._demand_received(command, received_as)
-        return await self._writers[shard.number].post(Take(command, self._clock.now()))
+        return await self._writers[shard.number].post(Take(command, self._clock.now(), self._deposit_terms))
 
     async def settle_batch(self, batch_id: BatchId) -> None:
         """See LedgerService. A group of its own, beside the writers': it is large already."""
@@ -125,14 +126,34 @@ class LocalLedger:
 
     async def expire_holds(self, limit: int) -> int:
         """See LedgerService."""
+        return await self._sweep(self._expire_holds, limit)
+
+    async def mature_deposits(self, limit: int) -> int:
+        """See LedgerService."""
+        return await self._sweep(self._mature_deposits, limit)
+
+    async def _sweep(self, sweep: Callable[[Shard, datetime, int], Awaitable[int]], limit: int) -> int:
+        """Do it on every shard as of now, and raise in the end what went wrong on one."""
         at = self._clock.now()
-        swept = await asyncio.gather(
-            *(self._expire_holds(shard, at, limit) for shard in self.shards.all), return_exceptions=True
-        )
+        swept = await asyncio.gather(*(sweep(shard, at, limit) for shard in self.shards.all), return_exceptions=True)
         for trouble in swept:
             if isinstance(trouble, BaseException):
                 raise trouble
         return sum(due for due in swept if isinstance(due, int))
+
+    async def _mature_deposits(self, shard: Shard, at: datetime, limit: int) -> int:
+        async with reading(shard.engine) as connection:
+            due = await queries.find_deposits_due(connection, at, limit)
+        return sum(await asyncio.gather(*(self._mature(shard, at, transaction_id) for transaction_id in due)))
+
+    async def _mature(self, shard: Shard, at: datetime, transaction_id: TransactionId) -> bool:
+        """Whether it matured now: another sweep, or a return, may have been there first."""
+        command = StepCommand(transaction_id=transaction_id, step=Step.MATURE_DEPOSIT)
+        try:
+            taken = await self._writers[shard.number].post(Take(command, at))
+        except LedgerRejected:
+            return False
+        return not taken.replayed
 
     async def _expire_holds(self, shard: Shard, at: datetime, limit: int) -> int:
         async with reading(shard.engine) as connection:

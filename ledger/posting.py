@@ -12,11 +12,13 @@ locked on the way to the accounts. Keys that were used before cost one more stat
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from domain.availability import Deferral
 from domain.contracts.payments import Failure, StepResult
 from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected, SagapayError
 from domain.ids import HoldId, TransactionId
@@ -27,7 +29,7 @@ from ledger.accounts import Account, SystemAccount
 from ledger.deciding import Book, Recorded, Wanted, proposed, wanted_by
 from ledger.queries import failure_of, hold_of, outcome_of, transaction_of
 from ledger.records import Writing, array
-from ledger.rules import KEYED_STEPS, Role
+from ledger.rules import KEYED_STEPS, RULES, HoldChange, Role
 from ledger.service import AccountStatus, Transaction
 from ledger.work import Answer, Begin, EndHold, Keyed, PlacedHold, PlaceHold, Receive, Take, Work
 
@@ -152,12 +154,20 @@ async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccoun
 async def _lock_transactions(pipeline: Pipeline, works: list[Take]) -> dict[TransactionId, Recorded]:
     if not works:
         return {}
+    ending = any(RULES[work.command.step].hold in (HoldChange.MATURE, HoldChange.FORFEIT) for work in works)
     ids = {"transaction_ids": array(sorted({work.command.transaction_id.hex for work in works}))}
-    rows, steps = await pipeline.run((statements.LOCK_TRANSACTIONS, ids), (statements.STEPS_TAKEN, ids))
+    rows, steps, *deferred = await pipeline.run(
+        (statements.LOCK_TRANSACTIONS, ids),
+        (statements.STEPS_TAKEN, ids),
+        *([(statements.DEFERRED, ids)] if ending else []),
+    )
     recorded = {transaction.transaction_id: Recorded(transaction, {}) for transaction in map(transaction_of, rows)}
     for row in steps:
         of = recorded[TransactionId.of(row.transaction_id)]
         of.taken[Step(row.step)] = outcome_of(row, of.transaction.status, of.transaction.failure)
+    for row in chain.from_iterable(deferred):
+        waits = Deferral(amount=row.amount, available_at=row.available_at)
+        recorded[TransactionId.of(row.transaction_id)].deferred = waits
     return recorded
 
 

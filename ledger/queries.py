@@ -69,6 +69,11 @@ _HOLDS_DUE = text("""
     SELECT hold_id, account_id FROM ledger.holds
     WHERE status = 'active' AND expires_at <= :at ORDER BY expires_at LIMIT :limit
 """)
+_DEPOSITS_DUE = text("""
+    SELECT h.transaction_id FROM ledger.holds h JOIN ledger.transactions t USING (transaction_id)
+    WHERE h.status = 'active' AND h.available_at <= :at AND t.status = 'succeeded'
+    ORDER BY h.available_at LIMIT :limit
+""")
 _SETTLEMENT = text("""
     SELECT split_part(code, ':', 2) AS bank, currency, sum(balance)::bigint AS balance
     FROM ledger.accounts WHERE kind = 'bank_settlement' GROUP BY 1, 2
@@ -270,6 +275,12 @@ async def find_holds_due(connection: AsyncConnection, at: datetime, limit: int) 
     """The holds that were to expire by `at` (business time) and still stand, the oldest first, with their wallets."""
     rows = await connection.execute(_HOLDS_DUE, {"at": at, "limit": limit})
     return [(HoldId.of(row.hold_id), WalletId.of(row.account_id)) for row in rows]
+
+
+async def find_deposits_due(connection: AsyncConnection, at: datetime, limit: int) -> list[TransactionId]:
+    """The settled deposits of which something waited until `at` (business time) and still does, the oldest first."""
+    rows = await connection.execute(_DEPOSITS_DUE, {"at": at, "limit": limit})
+    return [TransactionId.of(row.transaction_id) for row in rows]
 
 
 async def find_settlement(connection: AsyncConnection) -> dict[tuple[str, str], int]:

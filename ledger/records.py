@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from domain.availability import Deferral
 from domain.contracts.payments import Failure, ReturnNotice
 from domain.events import ENTRIES_TOPIC, HOLDS_TOPIC, TRANSACTIONS_TOPIC, lane_of
 from domain.holds import HoldStatus
@@ -158,6 +159,11 @@ def _reason(failure: Failure | None, notice: ReturnNotice | None) -> Row:
     return {"code": failure.code, "detail": failure.detail} if failure else {}
 
 
+def _waiting(deferred: Deferral) -> Row:
+    """What the timeline says of a deposit's credit that is not available whole."""
+    return {"deferred": str(deferred.amount), "available_at": deferred.available_at}
+
+
 class StepRecord:
     """The rows of one step of `transaction`, all stamped with the same `at`."""
 
@@ -176,7 +182,8 @@ class StepRecord:
         self.step = step
         self.at = at
         self.effective_at = effective_at
-        self._rail = rail
+        self.rail = rail
+        self.deferred: Deferral | None = None
         self._hex = transaction.transaction_id.hex
         self._bucket = transaction.transaction_id.bucket
         self._posting_id: str | None = None
@@ -204,7 +211,9 @@ class StepRecord:
                 "refusal_detail": refused.detail if refused else None,
                 "posting_id": self._posting_id,
                 "event_id": event_id,
-                "detail": _reason(failure, notice) | ({"rail": self._rail} if self._rail else {}),
+                "detail": _reason(failure, notice)
+                | ({"rail": self.rail} if self.rail else {})
+                | (_waiting(self.deferred) if self.deferred else {}),
                 "effective_at": self.effective_at,
                 "created_at": self.at,
             },
@@ -286,30 +295,32 @@ class StepRecord:
         }
         self._writing.tell(ENTRIES_TOPIC, account_id, "entry.posted", entry_id, told)
 
-    def place_hold(self, account: Account) -> None:
-        """Reserve the transaction's amount."""
+    def place_hold(self, account: Account, deferred: Deferral | None = None) -> None:
+        """Reserve the transaction's amount, or what of a deposit is deferred."""
+        self.deferred = deferred
         self._writing.add(
             "placed_holds",
             {
                 "hold_id": self._writing.new_id(self._bucket),
                 "transaction_id": self._hex,
                 "account_id": account.hex,
-                "amount": self.transaction.amount.minor_units,
+                "amount": deferred.amount if deferred else self.transaction.amount.minor_units,
                 "currency": self.transaction.amount.currency,
                 "status": HoldStatus.ACTIVE,
                 "effective_at": self.effective_at,
+                **({"available_at": deferred.available_at} if deferred else {}),
                 "created_at": self.at,
             },
         )
 
-    def end_hold(self, *, captured: bool) -> None:
-        """End the transaction's hold, once: the database refuses a second ending."""
+    def end_hold(self, amount: int, *, captured: bool) -> None:
+        """End the transaction's hold of `amount` minor units, once: the database refuses a second ending."""
         self._writing.add(
             "ended_holds",
             {
                 "transaction_id": self._hex,
                 "status": "captured" if captured else "released",
-                "captured": self.transaction.amount.minor_units if captured else 0,
+                "captured": amount if captured else 0,
                 "ended_at": self.at,
             },
         )

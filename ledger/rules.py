@@ -11,21 +11,24 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement, clearing a
 | reverse_transfer | due to | source wallet | | failed |
 | capture_hold | source wallet | destination wallet | drawn on | succeeded |
 | record_deposit | | | | processing |
-| credit_deposit | clearing | destination wallet | | processing |
+| credit_deposit | clearing | destination wallet | placed on the destination wallet for what is at risk | processing |
 | settle_deposit | bank settlement | clearing | | succeeded |
+| mature_deposit | | | released, of what was at risk | succeeded |
 | fail_deposit | | | | failed |
 | hold_withdrawal | | | placed on the source wallet | processing |
 | capture_withdrawal | source wallet | clearing | captured | processing |
 | settle_withdrawal | clearing | bank settlement | | succeeded |
 | release_withdrawal | | | released | failed |
-| return_deposit | receivable | bank settlement | | returned |
+| return_deposit | receivable | bank settlement | captured, of what was at risk | returned |
 | return_withdrawal | bank settlement | source wallet | | returned |
 
 A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
 received on the receiver's shard, where its transaction is not recorded.
 
 A returned deposit is owed by its wallet. Whatever step leaves money in a wallet that owes some collects it in the same
-posting: source or destination wallet debited, receivable credited. What is held is not touched.
+posting: source or destination wallet debited, receivable credited. What is held is not touched, but for what a returned
+deposit has itself at risk, which goes first. What is at risk of a deposit (`domain/availability.py`) is held of what is
+left of it when debts are paid.
 """
 
 from collections.abc import Mapping
@@ -50,12 +53,19 @@ class Role(StrEnum):
 
 
 class HoldChange(StrEnum):
-    """What a step does with a hold on the source wallet: its transaction's own, or (DRAW) one that a client placed."""
+    """What a step does with a hold on the source wallet: its transaction's own, or (DRAW) one that a client placed.
+
+    A deposit's is on the destination wallet, for what is at risk of it, if anything is: placed (DEFER), released
+    (MATURE), or taken by the deposit's return (FORFEIT).
+    """
 
     PLACE = "place"
     CAPTURE = "capture"
     RELEASE = "release"
     DRAW = "draw"
+    DEFER = "defer"
+    MATURE = "mature"
+    FORFEIT = "forfeit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +97,16 @@ class Rule:
         return self.then is TransactionStatus.FAILED and (self.hold is HoldChange.RELEASE or self.credit is Role.SOURCE)
 
     @property
+    def leads_to(self) -> TransactionStatus | None:
+        """The status that the step moves its payment to; None for one that is taken when it has its last already."""
+        return None if self.hold is HoldChange.MATURE else self.then
+
+    @property
     def roles(self) -> tuple[Role, ...]:
         """The accounts that the step locks or asks about."""
-        wanted = [self.debit, self.credit, Role.SOURCE if self.hold else None]
-        if self.kind is TransactionKind.DEPOSIT and (self.first or self.debit is Role.RECEIVABLE):
-            wanted.append(Role.DESTINATION)
+        deposit = self.kind is TransactionKind.DEPOSIT
+        holder = Role.DESTINATION if deposit else Role.SOURCE
+        wanted = [self.debit, self.credit, holder if self.hold or (deposit and self.first) else None]
         return tuple(dict.fromkeys(role for role in wanted if role))
 
 
@@ -132,6 +147,7 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
             kind=_DEPOSIT,
             debit=Role.CLEARING,
             credit=Role.DESTINATION,
+            hold=HoldChange.DEFER,
             after=Step.RECORD_DEPOSIT,
             not_after=Step.FAIL_DEPOSIT,
             then=_PROCESSING,
@@ -139,6 +155,7 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
         Step.SETTLE_DEPOSIT: Rule(
             kind=_DEPOSIT, debit=Role.SETTLEMENT, credit=Role.CLEARING, after=Step.CREDIT_DEPOSIT, then=_SUCCEEDED
         ),
+        Step.MATURE_DEPOSIT: Rule(kind=_DEPOSIT, hold=HoldChange.MATURE, after=Step.SETTLE_DEPOSIT, then=_SUCCEEDED),
         Step.FAIL_DEPOSIT: Rule(kind=_DEPOSIT, after=Step.RECORD_DEPOSIT, not_after=Step.CREDIT_DEPOSIT, then=_FAILED),
         Step.HOLD_WITHDRAWAL: Rule(kind=_WITHDRAWAL, first=True, hold=HoldChange.PLACE, then=_PROCESSING),
         Step.CAPTURE_WITHDRAWAL: Rule(
@@ -165,7 +182,12 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
             then=_FAILED,
         ),
         Step.RETURN_DEPOSIT: Rule(
-            kind=_DEPOSIT, debit=Role.RECEIVABLE, credit=Role.SETTLEMENT, after=Step.SETTLE_DEPOSIT, then=_RETURNED
+            kind=_DEPOSIT,
+            debit=Role.RECEIVABLE,
+            credit=Role.SETTLEMENT,
+            hold=HoldChange.FORFEIT,
+            after=Step.SETTLE_DEPOSIT,
+            then=_RETURNED,
         ),
         Step.RETURN_WITHDRAWAL: Rule(
             kind=_WITHDRAWAL, debit=Role.SETTLEMENT, credit=Role.SOURCE, after=Step.SETTLE_WITHDRAWAL, then=_RETURNED

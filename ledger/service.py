@@ -200,6 +200,13 @@ class LedgerService(Protocol):
         """
         ...
 
+    async def mature_deposits(self, limit: int) -> int:
+        """Release what waited of settled deposits until now (business time), on each shard at most `limit`; how many.
+
+        Shards that are down are as with `expire_holds`.
+        """
+        ...
+
     async def hold(self, hold_id: HoldId) -> Hold | None:
         """One hold that a client placed."""
         ...

@@ -32,6 +32,12 @@ STEPS_TAKEN: Final = """
     FROM ledger.transaction_steps WHERE transaction_id = ANY(%(transaction_ids)s::uuid[])
 """
 
+# What waits of deposits. Read after the lock as well, which covers it.
+DEFERRED: Final = """
+    SELECT transaction_id, amount, available_at FROM ledger.holds
+    WHERE transaction_id = ANY(%(transaction_ids)s::uuid[]) AND available_at IS NOT NULL AND status = 'active'
+"""
+
 # Clients' holds alone: a saga's are locked with its transaction, and written after its accounts.
 LOCK_HOLDS: Final = f"""
     SELECT {HOLD_COLUMNS} FROM ledger.holds
@@ -106,11 +112,11 @@ _PARTS: Final = {
     "placed_holds": """
         INSERT INTO ledger.holds
             (hold_id, transaction_id, client_id, account_id, amount, currency, status, memo, failure_code,
-             failure_detail, effective_at, expires_at, created_at, ended_at)
+             failure_detail, effective_at, expires_at, available_at, created_at, ended_at)
         SELECT * FROM jsonb_to_recordset(%(placed_holds)s::jsonb) AS h(
              hold_id uuid, transaction_id uuid, client_id uuid, account_id uuid, amount bigint, currency text,
              status text, memo text, failure_code text, failure_detail text, effective_at timestamptz,
-             expires_at timestamptz, created_at timestamptz, ended_at timestamptz)""",
+             expires_at timestamptz, available_at timestamptz, created_at timestamptz, ended_at timestamptz)""",
     "ended_holds": """
         UPDATE ledger.holds h
         SET status = n.status, captured = n.captured, ended_at = n.ended_at

@@ -1,10 +1,11 @@
 """What the ledger's writer is asked to do, and what it answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b, sha256
 from typing import Final
 
+from domain.availability import NOTHING_WAITS, DepositTerms
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, StepCommand, StepResult
 from domain.holds import HoldStatus
@@ -40,6 +41,8 @@ class Take:
 
     command: StepCommand
     effective_at: datetime
+    terms: DepositTerms = field(default_factory=lambda: NOTHING_WAITS)
+    """How much of a deposit that is credited is available at once."""
 
 
 @dataclass(frozen=True, slots=True)

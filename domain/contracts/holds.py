@@ -43,6 +43,10 @@ class HoldRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpiryReport:
-    """How many holds were due and looked at; those that had ended in the meantime are among them."""
+    """How many holds were due and looked at; those that had ended in the meantime are among them.
+
+    `matured` are the deposits of which something had waited to be available.
+    """
 
     due: int
+    matured: int = 0

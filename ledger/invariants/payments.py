@@ -136,11 +136,48 @@ HOLDS: Final = NothingIn(
               AND rule.hold IN ('place', 'capture', 'release')
             GROUP BY transaction_id
         ) w FULL JOIN (
-            SELECT * FROM ledger.holds WHERE transaction_id > :low AND transaction_id <= :high
+            SELECT * FROM ledger.holds
+            WHERE transaction_id > :low AND transaction_id <= :high AND available_at IS NULL
         ) h USING (transaction_id) LEFT JOIN ledger.transactions t USING (transaction_id)
         WHERE h.status IS DISTINCT FROM w.status OR h.ended_at IS DISTINCT FROM w.ended_at
            OR h.amount IS DISTINCT FROM t.amount OR h.account_id IS DISTINCT FROM t.source_wallet_id
            OR h.captured IS DISTINCT FROM CASE w.status WHEN 'captured' THEN t.amount ELSE 0 END
            OR (h.status = 'active') IS DISTINCT FROM (h.status = 'active' AND t.status IN ('pending', 'processing'))
+    """,
+)
+
+DEFERRED: Final = NothingIn(
+    number=11,
+    name="deferred deposits",
+    sentence="What waits of a deposit is what its credit said, on its wallet, until it matures or comes back.",
+    rows=Rows.TRANSACTIONS,
+    query=f"""
+        SELECT {_SUBJECT} AS subject,
+               format('waits: %s of %s since %s, captured %s; its steps say %s of %s', coalesce(h.status, 'nothing'),
+                      h.amount, h.created_at, h.captured, coalesce(w.status, 'nothing'), w.amount) AS detail
+        FROM (
+            SELECT *, CASE WHEN matured_at IS NOT NULL THEN 'released' WHEN returned_at IS NOT NULL THEN 'captured'
+                           WHEN amount IS NOT NULL THEN 'active' END AS status
+            FROM (
+                SELECT transaction_id, max(created_at) FILTER (WHERE step = 'credit_deposit') AS credited_at,
+                       max((detail->>'deferred')::bigint) FILTER (WHERE step = 'credit_deposit') AS amount,
+                       max((detail->>'available_at')::timestamptz) AS available_at,
+                       max(created_at) FILTER (WHERE step = 'mature_deposit') AS matured_at,
+                       max(effective_at) FILTER (WHERE step = 'mature_deposit') AS matured_on,
+                       max(created_at) FILTER (WHERE step = 'return_deposit') AS returned_at
+                FROM ledger.transaction_events
+                WHERE transaction_id > :low AND transaction_id <= :high AND type = 'step.posted'
+                GROUP BY transaction_id
+            ) steps WHERE amount IS NOT NULL OR matured_at IS NOT NULL
+        ) w FULL JOIN (
+            SELECT * FROM ledger.holds
+            WHERE transaction_id > :low AND transaction_id <= :high AND available_at IS NOT NULL
+        ) h USING (transaction_id) LEFT JOIN ledger.transactions t USING (transaction_id)
+        WHERE h.status IS DISTINCT FROM w.status OR h.amount IS DISTINCT FROM w.amount
+           OR h.ended_at IS DISTINCT FROM coalesce(w.matured_at, w.returned_at)
+           OR h.available_at IS DISTINCT FROM w.available_at OR w.matured_on < w.available_at
+           OR h.created_at IS DISTINCT FROM w.credited_at OR h.amount > t.amount
+           OR h.account_id IS DISTINCT FROM t.destination_wallet_id OR h.currency IS DISTINCT FROM t.currency
+           OR h.captured IS DISTINCT FROM CASE w.status WHEN 'captured' THEN h.amount ELSE 0 END
     """,
 )

@@ -168,7 +168,7 @@ _RULES_JSON: Final = json.dumps(
             "spends": rule.spends,
             "prior": rule.after,
             "excluded": rule.not_after,
-            "result": rule.then,
+            "result": rule.leads_to,
         }
         for step, rule in RULES.items()
     ]

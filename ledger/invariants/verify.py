@@ -16,7 +16,7 @@ from ledger.invariants.client_holds import CAPTURES, HOLDS_TOLD
 from ledger.invariants.guards import CONSTRAINTS, GRANTS, TRIGGERS
 from ledger.invariants.invariant import Finding, Invariant
 from ledger.invariants.outbox import ENTRIES_TOLD, PAYMENTS_TOLD
-from ledger.invariants.payments import HOLDS, KEYS, STATUS, STEPS_IN_ORDER, TIMELINE
+from ledger.invariants.payments import DEFERRED, HOLDS, KEYS, STATUS, STEPS_IN_ORDER, TIMELINE
 from ledger.invariants.postings import AS_RULED, FAILED_MOVED_NOTHING, STEPS_POSTED, SUM_TO_ZERO
 from ledger.invariants.snapshot import Found, Progress, Snapshot, snapshot_of
 from ledger.invariants.wallets import OWED, RULES_AS_CHANGED, SPENT
@@ -49,6 +49,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     ENTRIES_TOLD,
     HOLDS_TOLD,
     HOLDS,
+    DEFERRED,
     CAPTURES,
 )
 """All that need nothing from outside, by number; the banks' statements are compared besides."""

@@ -172,7 +172,8 @@ CREATE TABLE ledger.ledger_entries (
 ) PARTITION BY RANGE (entry_id);
 CREATE INDEX ledger_entries_statement ON ledger.ledger_entries (account_id, version);
 
--- A hold is a saga's, placed and ended by the steps of its transaction, or a client's, which transfers capture.
+-- A hold is a saga's, placed and ended by the steps of its transaction, or a client's, which transfers capture. A
+-- deposit's, with available_at, is for what its bank may still take back.
 CREATE TABLE ledger.holds (
     hold_id        uuid PRIMARY KEY,
     transaction_id uuid UNIQUE,
@@ -187,10 +188,12 @@ CREATE TABLE ledger.holds (
     failure_detail text,
     effective_at   timestamptz NOT NULL,
     expires_at     timestamptz,
+    available_at   timestamptz,
     created_at     timestamptz NOT NULL,
     ended_at       timestamptz,
     CONSTRAINT holds_owner CHECK ((transaction_id IS NULL) = (client_id IS NOT NULL)),
     CONSTRAINT holds_of_sagas_stay CHECK ((expires_at IS NULL) = (client_id IS NULL)),
+    CONSTRAINT holds_of_deposits CHECK (available_at IS NULL OR client_id IS NULL),
     CHECK (status NOT IN ('expired', 'failed') OR client_id IS NOT NULL),
     CHECK ((status = 'active') = (ended_at IS NULL)),
     CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
@@ -198,8 +201,11 @@ CREATE TABLE ledger.holds (
 );
 CREATE INDEX holds_active ON ledger.holds (account_id) WHERE status = 'active';
 CREATE INDEX holds_due ON ledger.holds (expires_at) WHERE status = 'active' AND expires_at IS NOT NULL;
+CREATE INDEX holds_maturing ON ledger.holds (available_at) WHERE status = 'active' AND available_at IS NOT NULL;
 CREATE INDEX holds_of_clients ON ledger.holds (account_id, hold_id) WHERE client_id IS NOT NULL;
 COMMENT ON COLUMN ledger.holds.expires_at IS 'Business time. A saga''s hold never expires by itself.';
+COMMENT ON COLUMN ledger.holds.available_at IS
+    'Business time before which a deposit''s hold is not released; nor is it before the deposit has settled.';
 
 CREATE TABLE ledger.idempotency_keys (
     key_digest     bytea NOT NULL PRIMARY KEY CHECK (length(key_digest) = 16),

@@ -1,8 +1,11 @@
 """`rail` on deposits and withdrawals: what may be asked for, what is answered, and over what the money goes."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from tests.rest.stage import WAIT_SECONDS, Stage, new_key
+from tests.workflow.scene import until
 
 ABOVE_INSTANT = 1_000_000_001
 
@@ -32,6 +35,21 @@ async def test_a_withdrawal_by_ach_is_paid_out_of_the_wallet_and_settles_later(r
     assert waited.json()["status"] == "processing"
     assert await _rails_of(rest, accepted.headers["Location"]) == {"ach"}
     assert await rest.posted(person) == 3_000
+
+
+async def test_what_waits_of_a_deposit_is_in_its_answer(rest: Stage) -> None:
+    person = await rest.linked(200_000)
+    accepted = await rest.app.post("/v1/deposits", rest.bank_body(person, 150_000) | {"rail": "ach"})
+
+    async def credited() -> bool:
+        return await rest.posted(person) > 0
+
+    await until("it is credited", credited)
+    deferred = (await rest.app.get(accepted.headers["Location"])).json()["deferred"]
+    assert deferred["amount"] == 50_000
+    assert datetime.fromisoformat(deferred["available_at"]) > datetime.now(UTC) + timedelta(days=4)
+    balance = (await rest.app.get(f"/v1/wallets/{person.wallet_id}")).json()["balance"]
+    assert balance == {"posted": 150_000, "held": 50_000, "available": 100_000}
 
 
 async def test_auto_knows_what_a_rail_can_carry(rest: Stage) -> None:

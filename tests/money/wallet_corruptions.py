@@ -55,6 +55,25 @@ WALLET_CORRUPTIONS: Final = (
         frozenset({"constraints"}),
     ),
     Corruption(
+        "what waits of a deposit is let go before its time",
+        """UPDATE ledger.accounts a SET held = a.held - h.amount FROM ledger.holds h
+        WHERE h.account_id = a.account_id AND h.transaction_id = {waiting deposit};
+        UPDATE ledger.holds SET status = 'released', ended_at = now() WHERE transaction_id = {waiting deposit}""",
+        frozenset({"deferred deposits"}),
+    ),
+    Corruption(
+        "less waits of a deposit than its credit said",
+        """UPDATE ledger.accounts a SET held = a.held - 1 FROM ledger.holds h
+        WHERE h.account_id = a.account_id AND h.transaction_id = {waiting deposit};
+        UPDATE ledger.holds SET amount = amount - 1 WHERE transaction_id = {waiting deposit}""",
+        frozenset({"deferred deposits"}),
+    ),
+    Corruption(
+        "a deposit came back, and what waited of it was released",
+        "UPDATE ledger.holds SET status = 'released', captured = 0 WHERE transaction_id = {forfeited deposit}",
+        frozenset({"deferred deposits"}),
+    ),
+    Corruption(
         "the application may rewrite reasons",
         "GRANT UPDATE (reason) ON ledger.account_changes TO sagapay_app",
         frozenset({"grants"}),

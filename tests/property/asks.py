@@ -302,5 +302,23 @@ class ExpireHolds:
         return "swept"
 
 
-ALONE = (CloseBatch, ExpireHolds)
+@dataclass(frozen=True)
+class MatureDeposits:
+    """A sweep over all deposits of which something has waited long enough."""
+
+    async def send(self, ledger: LocalLedger) -> Answer:
+        """See Ask."""
+        while await ledger.mature_deposits(3):
+            pass
+        return "swept"
+
+    def expect(self, model: LedgerModel) -> Answer:
+        """See Ask."""
+        for transaction_id, payment in model.payments.items():
+            if payment.deferred and Step.MATURE_DEPOSIT in payment.possible:
+                model.take(transaction_id, Step.MATURE_DEPOSIT, None)
+        return "swept"
+
+
+ALONE = (CloseBatch, ExpireHolds, MatureDeposits)
 """What looks at many things one after the other, so that it has no place of its own among calls that race."""

@@ -8,8 +8,10 @@ from domain.contracts.payments import IdempotencyRecord, PaymentRequest
 from domain.contracts.wallets import ChangeKind, WalletChange
 from domain.holds import HoldStatus
 from domain.ids import BatchId, HoldId, TransactionId, WalletId
+from domain.rails import Rail
 from domain.transactions import Step, TransactionKind, TransactionStatus
 from tests.property.payment_model import (
+    AT_ONCE,
     FAILING,
     KEY_REUSED,
     POSTED,
@@ -161,8 +163,8 @@ class LedgerModel:
             self._wallet(destination).move(amount)
         if step in (Step.REVERSE_TRANSFER, Step.RETURN_WITHDRAWAL):
             self._wallet(source).move(amount)
-        if step is Step.RETURN_DEPOSIT:
-            self._wallet(destination).owed += amount
+        if step in (Step.MATURE_DEPOSIT, Step.RETURN_DEPOSIT):
+            self._end_deferral(payment, owed=amount if step is Step.RETURN_DEPOSIT else 0)
         if step in (Step.HOLD_WITHDRAWAL, Step.CAPTURE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL):
             self._wallet(source).held += amount if step is Step.HOLD_WITHDRAWAL else -amount
         if step in (Step.REVERSE_TRANSFER, Step.RELEASE_WITHDRAWAL):
@@ -171,9 +173,24 @@ class LedgerModel:
             for wallet in (source, destination):
                 if wallet in self.wallets and shard_of(wallet) == shard_of(request.transaction_id):
                     self._wallet(wallet).pay_debt()
-        self._at_the_bank(step, amount if request.kind is TransactionKind.DEPOSIT else -amount)
+        self._at_the_bank(payment, step, amount if request.kind is TransactionKind.DEPOSIT else -amount)
 
-    def _at_the_bank(self, step: Step, amount: int) -> None:
+    def _defer(self, payment: PaymentModel) -> None:
+        wallet = self._wallet(payment.request.destination_wallet_id)
+        if Rail.ACH in payment.request.rails:
+            waits = payment.request.amount.minor_units - AT_ONCE
+            payment.deferred = max(0, min(waits, wallet.posted - wallet.held))
+            wallet.held += payment.deferred
+
+    def _end_deferral(self, payment: PaymentModel, owed: int) -> None:
+        wallet = self._wallet(payment.request.destination_wallet_id)
+        wallet.held -= payment.deferred
+        wallet.owed += owed
+        payment.deferred = 0
+
+    def _at_the_bank(self, payment: PaymentModel, step: Step, amount: int) -> None:
+        if step is Step.CREDIT_DEPOSIT:
+            self._defer(payment)
         if step in (Step.CREDIT_DEPOSIT, Step.CAPTURE_WITHDRAWAL):
             self.clearing += amount
         if step in (Step.SETTLE_DEPOSIT, Step.SETTLE_WITHDRAWAL):

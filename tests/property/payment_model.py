@@ -12,6 +12,8 @@ from tests.property.wallet_model import day_of
 
 POSTED, REFUSED = StepDecision.POSTED, StepDecision.REFUSED
 KEY_REUSED = "idempotency_key_reused"
+AT_ONCE = 300
+"""What is available at once of a deposit over ACH, minor units."""
 RETURNING = (Step.RETURN_DEPOSIT, Step.RETURN_WITHDRAWAL)
 FAILING = (Step.FAIL_DEPOSIT, Step.RELEASE_WITHDRAWAL, Step.REVERSE_TRANSFER)
 FOLLOWING = {
@@ -21,7 +23,8 @@ FOLLOWING = {
     Step.CAPTURE_HOLD: (),
     Step.RECORD_DEPOSIT: (Step.CREDIT_DEPOSIT, Step.FAIL_DEPOSIT),
     Step.CREDIT_DEPOSIT: (Step.SETTLE_DEPOSIT,),
-    Step.SETTLE_DEPOSIT: (Step.RETURN_DEPOSIT,),
+    Step.SETTLE_DEPOSIT: (Step.RETURN_DEPOSIT, Step.MATURE_DEPOSIT),
+    Step.MATURE_DEPOSIT: (Step.RETURN_DEPOSIT,),
     Step.FAIL_DEPOSIT: (),
     Step.HOLD_WITHDRAWAL: (Step.CAPTURE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL),
     Step.CAPTURE_WITHDRAWAL: (Step.SETTLE_WITHDRAWAL,),
@@ -57,7 +60,7 @@ class PaymentModel:
     """A payment: its request under the id that was recorded, and the steps it took, or why it was refused.
 
     `reason` is what the step said that ended it unpaid; `received` is what the receiver's shard made of a transfer that
-    was sent there.
+    was sent there. `deferred` is what of a deposit waits to be available, in minor units.
     """
 
     request: PaymentRequest
@@ -65,6 +68,7 @@ class PaymentModel:
     refusal: str | None = None
     reason: str | None = None
     received: Outcome | None = None
+    deferred: int = 0
 
     @property
     def sent(self) -> bool:
@@ -92,7 +96,8 @@ class PaymentModel:
         if self.refusal:
             return ()
         if self.steps[-1] is not Step.SEND_TRANSFER:
-            return FOLLOWING[self.steps[-1]]
+            following = FOLLOWING[self.steps[-1]]
+            return tuple(step for step in following if step is not Step.MATURE_DEPOSIT or self.deferred)
         if self.received is None:
             return ()
         return (Step.COMPLETE_TRANSFER if self.received.decision is POSTED else Step.REVERSE_TRANSFER,)

@@ -5,16 +5,23 @@ Payments, holds, limits, freezes, closings, batches and transfers between two sh
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from domain.clock import SettableClock
 from ledger.invariants import BankBalance, verify_shards
 from ledger.local import LocalLedger
 from tests.money.scratch import Database, Databases, settings_of
 from tests.property.books import Books
+from tests.property.payment_model import AT_ONCE
+from tests.property.wallet_model import NOON
 from tests.stack.servers import Servers
+
+WEDNESDAY = NOON + timedelta(days=4)
+"""What has settled can be available at once: it is a banking day."""
 
 
 @pytest.fixture
@@ -37,7 +44,8 @@ def ledgers(
     loop: asyncio.AbstractEventLoop, shards: list[Database], bare_servers: Servers
 ) -> Iterator[list[LocalLedger]]:
     """The ledger twice, as two processes have it: each with connections and writers of its own."""
-    made = [LocalLedger(settings_of(shards, bare_servers.settings)) for _ in range(2)]
+    own = settings_of(shards, bare_servers.settings, ach_at_once=AT_ONCE, ach_wait_days=0)
+    made = [LocalLedger(own, SettableClock(WEDNESDAY)) for _ in range(2)]
     yield made
     for ledger in made:
         loop.run_until_complete(ledger.aclose())

@@ -12,6 +12,7 @@ from domain.contracts.payments import PaymentRequest
 from domain.contracts.wallets import ChangeKind, WalletChange, WalletLimits
 from domain.holds import HoldStatus
 from domain.ids import WalletId
+from domain.rails import Rail
 from domain.transactions import Step, TransactionKind
 from tests.money.batches import new_batch, unused_key
 from tests.money.holds import HOUR, hold_request
@@ -22,6 +23,7 @@ from tests.property.asks import (
     ChangeRules,
     CloseBatch,
     ExpireHolds,
+    MatureDeposits,
     Pay,
     PayItem,
     PlaceHold,
@@ -52,7 +54,7 @@ class Wish:
 
 LATER: Final = [
     *(Step.RECEIVE_TRANSFER, Step.COMPLETE_TRANSFER, Step.REVERSE_TRANSFER),
-    *(Step.CREDIT_DEPOSIT, Step.SETTLE_DEPOSIT, Step.FAIL_DEPOSIT),
+    *(Step.CREDIT_DEPOSIT, Step.SETTLE_DEPOSIT, Step.FAIL_DEPOSIT, Step.MATURE_DEPOSIT),
     *(Step.CAPTURE_WITHDRAWAL, Step.SETTLE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL),
     *(Step.RETURN_DEPOSIT, Step.RETURN_WITHDRAWAL),
 ]
@@ -89,14 +91,15 @@ class Caller:
         return self._pay(wish, TransactionKind.TRANSFER, source, destination) if destination else None
 
     def deposit(self, wish: Wish) -> Ask:
-        """Its first step."""
-        return self._pay(wish, TransactionKind.DEPOSIT, None, self._wallet(wish))
+        """Its first step; over ACH, something of it may have to wait."""
+        asked = self._pay(wish, TransactionKind.DEPOSIT, None, self._wallet(wish))
+        return Pay(replace(asked.request, rails=(Rail.ACH,))) if wish.flag else asked
 
     def withdrawal(self, wish: Wish) -> Ask:
         """Its hold."""
         return self._pay(wish, TransactionKind.WITHDRAWAL, self._wallet(wish), None)
 
-    def _pay(self, wish: Wish, kind: TransactionKind, source: WalletId | None, destination: WalletId | None) -> Ask:
+    def _pay(self, wish: Wish, kind: TransactionKind, source: WalletId | None, destination: WalletId | None) -> Pay:
         amount = self._amount(wish, source) if source else wish.amount
         asked = self.client.request(kind, amount, source=source, destination=destination)
         return Pay(replace(asked, effective_at=at_noon(wish.day)))
@@ -178,6 +181,10 @@ class Caller:
     def expire_holds(self, _wish: Wish) -> Ask | None:
         """A sweep, where there may be something to find."""
         return ExpireHolds() if self.model.holds else None
+
+    def mature_deposits(self, _wish: Wish) -> Ask | None:
+        """A sweep, where there may be something to find."""
+        return MatureDeposits() if any(payment.deferred for payment in self.model.payments.values()) else None
 
     # -- rules ---------------------------------------------------------------------------------------
 
@@ -280,7 +287,7 @@ ASKS: Final[Mapping[str, Callable[[Caller, Wish], Ask | None]]] = {
     for ask in (
         *(Caller.transfer, Caller.near_transfer, Caller.deposit, Caller.withdrawal),
         *(Caller.next_step, Caller.any_step, Caller.receive, Caller.replay, Caller.reuse_key),
-        *(Caller.place_hold, Caller.capture_hold, Caller.release_hold, Caller.expire_holds),
+        *(Caller.place_hold, Caller.capture_hold, Caller.release_hold, Caller.expire_holds, Caller.mature_deposits),
         *(Caller.freeze, Caller.unfreeze, Caller.limit, Caller.close, Caller.read),
         *(Caller.batch, Caller.batch_item, Caller.settle_batch, Caller.close_batch),
     )
