@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill matrix mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards install
+.PHONY: help up down reset demo test test-slow test-kill matrix simulate mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -40,6 +40,8 @@ test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/reference/fault-matrix.md anew (2 minutes)
 	@$(BIN)/python -m tests.matrix
+simulate: $(STAMP) ## Play months of payments with a bank that misbehaves, checked every day (SEED=7 for one, SEEDS=100)
+	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS),$(or $(SEED),1))
 mutate: $(STAMP) ## Change posting and holds carelessly, again and again: tests must notice (outside CI; MINUTES=45, SEED=1)
 	@$(BIN)/python -m tests.mutation $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 check: $(STAMP) ## Lint, format, strict types, import contracts, dead links

@@ -92,13 +92,18 @@ class _Walker:
 
 
 @contextmanager
-def matrix_servers(home: Path, servers: Servers) -> Iterator[tuple[Settings, BankProcess]]:
-    """A ledger, a Temporal server, a bank that sends events, and an API that takes them."""
+def matrix_servers(
+    home: Path, servers: Servers, databases: Databases | None = None, clock_file: Path | None = None
+) -> Iterator[tuple[Settings, BankProcess]]:
+    """A ledger, a Temporal server, a bank that sends events, and an API that takes them.
+
+    Business time is the machine's, or what `clock_file` says.
+    """
     (bank_port, api_port) = free_ports(2)
     secrets = home / "webhook_secrets"
     secrets.write_text(new_secret())
     with (
-        Databases(servers.settings).copy() as database,
+        (databases or Databases(servers.settings)).copy() as database,
         running_temporal(home / "temporal", database.settings(servers.settings)) as settings,
         running_bank(
             home / "bank",
@@ -113,6 +118,7 @@ def matrix_servers(home: Path, servers: Servers) -> Iterator[tuple[Settings, Ban
                 "bank_request_timeout_seconds": 1.5,
                 "bank_webhook_secrets_file": secrets,
                 "database_pool_size": 20,
+                "business_clock_file": clock_file,
             }
         )
         variables = {
@@ -123,6 +129,8 @@ def matrix_servers(home: Path, servers: Servers) -> Iterator[tuple[Settings, Ban
             "SAGAPAY_BANK_WEBHOOK_SECRETS_FILE": str(secrets),
             "SAGAPAY_ENCRYPTION_KEYS_FILE": str(keys_file(own).resolve()),
         }
+        if clock_file is not None:
+            variables["SAGAPAY_BUSINESS_CLOCK_FILE"] = str(clock_file)
         with running_roles(servers, home / "api", "api", port=api_port, **variables):
             yield own, bank
 
