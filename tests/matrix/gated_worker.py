@@ -41,6 +41,7 @@ class Gates:
         self._arrived = folder / "arrived"
         self._file = folder / "gates.json"
         self._places: Mapping[str, tuple[str, str]] = {}
+        self._stopped: set[str] = set()
 
     def crash_at(self, call: Call) -> Crash | None:
         """When the call that is being made is to stop; None where it is not."""
@@ -49,8 +50,14 @@ class Gates:
         place = self._places.get(activity.info().workflow_id)
         return Crash(place[1]) if place is not None and place[0] == call else None
 
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the workflow is at its gate: an attempt whose heartbeat was late may be followed by another."""
+        return activity.info().workflow_id in self._stopped
+
     async def stop_here(self) -> NoReturn:
         """Say so, and wait for death."""
+        self._stopped.add(activity.info().workflow_id)
         (self._arrived / activity.info().workflow_id.replace("/", "_")).touch()
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
@@ -79,6 +86,8 @@ class GatedBank:
         return await self._gated(Call.LOOK_UP, lambda bank: bank.look_up(reference))
 
     async def _gated(self, call: Call, ask: Ask[Answer]) -> Answer:
+        if self._gates.has_stopped:
+            await self._gates.stop_here()
         match self._gates.crash_at(call):
             case Crash.BEFORE:
                 await self._gates.stop_here()
