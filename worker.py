@@ -170,6 +170,7 @@ def _build_bank_workers(
                 payments.pull_from_bank,
                 payments.push_to_bank,
                 payments.look_up_at_bank,
+                payments.cancel_at_bank,
                 returns.find_returns,
             ],
             max_concurrent_activities=settings.worker_max_concurrent,

@@ -18,7 +18,7 @@ from activities.bank_codes import follow_refusal_code
 from activities.failures import as_failures
 from activities.heartbeats import heartbeats
 from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruction, PaymentState
-from domain.contracts.activities import LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
+from domain.contracts.activities import CANCEL_AT_BANK, LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
 from domain.contracts.banks import BankCommand, BankReply, BankState
 from domain.errors import BankUnavailable, BankUnknown, LedgerRejected
 from domain.money import Money
@@ -74,6 +74,19 @@ class BankActivities:
             if command.last_sent_at is not None and datetime.now(UTC) < command.last_sent_at + 2 * _window(bank):
                 raise BankUnknown(f"{command.bank} has not seen {command.reference} yet; it may still turn up.")
             return BankReply(state=BankState.NOT_SEEN)
+
+    @activity.defn(name=CANCEL_AT_BANK)
+    async def cancel_at_bank(self, command: BankCommand) -> BankReply:
+        """Take an accepted payment back, if its rail still lets it: CANCELLED then, else how far the bank is with it.
+
+        Retryable: bank_unavailable, bank_unknown. Repeating it is harmless.
+        """
+        with as_failures():
+            async with heartbeats():
+                answer = await self._banks[command.bank].cancel(command.reference)
+            if isinstance(answer, NotSeen):
+                raise BankUnknown(f"{command.bank} had {command.reference}, and does not know it now.")
+            return _reply(answer, command.amount)
 
     async def _send(self, command: BankCommand, kind: TransactionKind) -> BankReply:
         """Tell the bank, and stop on the bank account what the code of a refusal forbids."""

@@ -11,7 +11,13 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from domain.contracts.activities import FIND_RULING, LOOK_UP_AT_BANK, PULL_FROM_BANK, PUSH_TO_BANK
+    from domain.contracts.activities import (
+        CANCEL_AT_BANK,
+        FIND_RULING,
+        LOOK_UP_AT_BANK,
+        PULL_FROM_BANK,
+        PUSH_TO_BANK,
+    )
     from domain.contracts.bank_events import BANK_HAS_NEWS_SIGNAL
     from domain.contracts.banks import BankCommand, BankReply, BankState
     from domain.contracts.operators import ActionKind, BankOutcome, OperatorAction
@@ -27,7 +33,10 @@ _HEARTBEAT: Final = timedelta(seconds=10)
 """A worker that was killed at a bank call is noticed after this long."""
 _SLOWEST_POLL: Final = timedelta(hours=1)
 _PAID: Final = (BankState.ACCEPTED, BankState.SETTLED)
-_AT_THE_BANK: Final = (PULL_FROM_BANK, PUSH_TO_BANK, LOOK_UP_AT_BANK)
+TAKEN_BACK: Final = "a cancelled payment that its bank has accepted is taken back there"
+"""The change since which it is; histories from before it are replayed without."""
+_SENDS: Final = (PULL_FROM_BANK, PUSH_TO_BANK)
+_AT_THE_BANK: Final = (*_SENDS, LOOK_UP_AT_BANK, CANCEL_AT_BANK)
 _RULED_UNPAID: Final = BankReply(state=BankState.REFUSED, refusal_code=DecisionCode.RESOLVED_UNPAID)
 """What a person's word stands for."""
 
@@ -82,11 +91,13 @@ class BankPayment(Payment):
 
     async def ask_bank(self, activity: str) -> BankReply:
         """Send `activity` until the bank's answer is certain, a person has said what it is, or the payment is
-        cancelled and the bank never got it."""
+        cancelled and the bank never got it, or gives it back before it has moved any money."""
         assert self.first is not None
         if self.first.replayed:
             self.ruling = await self._earlier_ruling()
         answer = await self._over_some_rail(activity)
+        if self.cancel_requested and answer.state is BankState.ACCEPTED and answer.bank_payment_id is not None:
+            answer = await self._taken_back(answer)
         await self.unpark(TransactionStatus.PROCESSING)
         return answer
 
@@ -126,13 +137,26 @@ class BankPayment(Payment):
 
         NOT_SEEN comes only long enough after the last request.
         """
+        return await self._until_certain(LOOK_UP_AT_BANK, quiet_since)
+
+    async def _taken_back(self, accepted: BankReply) -> BankReply:
+        """Cancelled: what the bank makes of that, as long as nothing of it is in our books."""
+        if not workflow.patched(TAKEN_BACK):
+            return accepted
+        self.quiet_since = self.quiet_since or workflow.now()
+        answer = await self._until_certain(CANCEL_AT_BANK, self.quiet_since)
+        if answer.state is BankState.CANCELLED:
+            self._answer = None
+        return answer
+
+    async def _until_certain(self, activity: str, quiet_since: datetime) -> BankReply:
         while self.ruling is None:
             command = self._command(last_sent_at=quiet_since)
             try:
-                return await self._certain(LOOK_UP_AT_BANK, command, until=lambda: self.ruling is not None)
+                return await self._certain(activity, command, until=lambda: self.ruling is not None)
             except ActivityError as error:
                 if self.ruling is None:
-                    await self.park(LOOK_UP_AT_BANK, error)
+                    await self.park(activity, error)
             except asyncio.CancelledError:
                 if self.ruling is None:
                     raise
@@ -205,7 +229,7 @@ class BankPayment(Payment):
                 await self.park(LOOK_UP_AT_BANK, ApplicationError(message, type=CONTRADICTION))
 
     async def _certain(self, activity: str, command: BankCommand, *, until: Callable[[], bool]) -> BankReply:
-        self._sending = activity != LOOK_UP_AT_BANK
+        self._sending = activity in _SENDS
         try:
             return await self._asked(activity, command, until)
         finally:

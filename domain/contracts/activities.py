@@ -7,7 +7,7 @@ Every ledger step is an activity of the step's own name, so that operators read 
 | a first step: settle_transfer, capture_hold, record_deposit, hold_withdrawal | PaymentRequest | StepResult |
 | receive_transfer | ReceiveCommand | StepResult |
 | any later step | StepCommand | StepResult |
-| pull_from_bank, push_to_bank, look_up_at_bank | BankCommand | BankReply |
+| pull_from_bank, push_to_bank, look_up_at_bank, cancel_at_bank | BankCommand | BankReply |
 | note_attention | AttentionNote | nothing |
 | take_action | ActionClaim | OperatorAction |
 | find_ruling | TransactionId | OperatorAction or nothing |
@@ -26,6 +26,7 @@ FIND_RULING: Final = "find_ruling"
 PULL_FROM_BANK: Final = "pull_from_bank"
 PUSH_TO_BANK: Final = "push_to_bank"
 LOOK_UP_AT_BANK: Final = "look_up_at_bank"
+CANCEL_AT_BANK: Final = "cancel_at_bank"
 SWEEP_ORPHANS: Final = "sweep_orphans"
 
 FirstStepWitness = Callable[[PaymentRequest, StepResult | None], None]

@@ -70,6 +70,13 @@ RAILS = {
 }
 """What payments over rails have added to it."""
 
+CANCELLED_AT_THE_BANK = {
+    "taken_back_deposit",
+    "taken_back_too_late",
+    "taken_back_withdrawal",
+}
+"""What cancelling at the bank has added to it."""
+
 OF_BANK_ACCOUNTS = {
     "bank_account_stopped_before_it_was_asked",
     "bank_account_stopped_before_it_was_asked_again",
@@ -87,6 +94,7 @@ CORPORA = {
     "v0.1-rails": RAILS,
     "v0.1-bank-accounts": OF_BANK_ACCOUNTS,
     "v0.1-returns": OF_RETURNS,
+    "v0.1-taken-back": CANCELLED_AT_THE_BANK,
 }
 
 

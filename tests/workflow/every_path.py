@@ -8,6 +8,7 @@ from tests.workflow import (
     paths_parked,
     paths_plain,
     paths_rails,
+    paths_rails_cancelled,
     paths_ruled,
     paths_slow_ledger,
 )
@@ -21,6 +22,7 @@ WALKED = (
     paths_cancelled,
     paths_operators,
     paths_rails,
+    paths_rails_cancelled,
     paths_bank_accounts,
     paths_ruled,
 )
