@@ -2,7 +2,8 @@
 
 A corpus is written once, by the version that it is named for, and never again: later versions must replay it. What a
 version adds later has a folder of its own: `… record v0.2-batches batch_` walks the paths whose names begin so, and
-`… record v0.1-shards across_` those of transfers between shards, `… record v0.1-returns return_` those of returns.
+`… record v0.1-shards across_` those of transfers between shards, `… record v0.1-returns return_` those of returns. And
+`… record v0.2-more unrecorded` walks what has no history anywhere yet: new paths, and what schedules run.
 """
 
 import asyncio
@@ -15,9 +16,12 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from temporalio.client import WorkflowHistory
 
+from domain.contracts.bank_events import BANK_EVENTS_WORKFLOW
+from domain.contracts.holds import EXPIRE_HOLDS_WORKFLOW
+from domain.contracts.payments import OPERATIONS_QUEUE
 from domain.contracts.workflows import SWEEP_WORKFLOW
 from tests.money.scratch import Databases
-from tests.replay.corpus import FOLDER, histories_of, replay, secrets_in
+from tests.replay.corpus import FOLDER, histories_of, recorded, replay, secrets_in
 from tests.stack.servers import running_servers
 from tests.workflow.across import WALKS as ACROSS
 from tests.workflow.across import Across, across_stage, open_across
@@ -28,6 +32,7 @@ from tests.workflow.scene import Scene
 from tests.workflow.stage import whole_scene
 
 CONSOLE = Console()
+UNRECORDED = "unrecorded"
 # How the SDK names a process: in identities and in the names of sticky queues.
 _PROCESS = re.compile(r"\b\d+@[A-Za-z0-9.]+")
 
@@ -56,6 +61,13 @@ def _portable(node: object) -> object:
     return _PROCESS.sub("recorder", node) if isinstance(node, str) else node
 
 
+async def record_operations(scene: Scene, folder: Path) -> None:
+    """What schedules run, with nothing to do."""
+    for name, workflow_type in {"holds_expired": EXPIRE_HOLDS_WORKFLOW, "bank_events": BANK_EVENTS_WORKFLOW}.items():
+        await scene.temporal.execute_workflow(workflow_type, id=name, task_queue=OPERATIONS_QUEUE)
+        await _write(scene, folder, name, name)
+
+
 async def record_across(folder: Path) -> None:
     """Walk transfers between two shards, which have a scene of their own."""
     with (
@@ -70,6 +82,7 @@ async def record_across(folder: Path) -> None:
 
 async def record(version: str, prefix: str = "") -> None:
     """Walk all paths, those of payments at once, and keep every run's history."""
+    known = {path.stem for path in recorded()}
     folder = FOLDER / version
     folder.mkdir(parents=True)
     if prefix == "across_":
@@ -77,7 +90,12 @@ async def record(version: str, prefix: str = "") -> None:
         return
     with TemporaryDirectory() as home:
         async with whole_scene(Path(home)) as scene:
-            tasks = run_all(scene, [name for name in PATHS if name.startswith(prefix)])
+            if prefix == UNRECORDED:
+                await record_operations(scene, folder)
+            wanted = [
+                name for name in PATHS if (name not in known if prefix == UNRECORDED else name.startswith(prefix))
+            ]
+            tasks = run_all(scene, wanted)
             for name, task in tasks.items():
                 await _write(scene, folder, name, (await task).handle.id)
             for name, walk in WALKS.items():

@@ -11,6 +11,11 @@ from temporalio import workflow
 
 from tests.replay.corpus import FOLDER, read, recorded, replay, replayer, secrets_in
 from tests.replay.mutants import MUTANTS
+from tests.workflow.across import WALKS as ACROSS
+from tests.workflow.batch_walks import WALKS as BATCH_WALKS
+from tests.workflow.every_path import PATHS
+from tests.workflow.returning import RETURN_WALKS
+from worker import WORKFLOWS
 
 OF_V0_1 = {
     "deposit_paid",
@@ -87,6 +92,9 @@ OF_BANK_ACCOUNTS = {
 OF_RETURNS = {"return_booked", "return_parked", "return_watched"}
 """What returned payments have added to it."""
 
+OF_OPERATORS = {"bank_events", "holds_expired", "transfer_from_a_hold", "withdrawal_forced_as_paid"}
+"""What people's words on banks, holds, and what schedules run have added to it, at least."""
+
 CORPORA = {
     "v0.1": OF_V0_1,
     "v0.1-batches": OF_BATCHES,
@@ -95,6 +103,7 @@ CORPORA = {
     "v0.1-bank-accounts": OF_BANK_ACCOUNTS,
     "v0.1-returns": OF_RETURNS,
     "v0.1-taken-back": CANCELLED_AT_THE_BANK,
+    "v0.1-operators": OF_OPERATORS,
 }
 
 
@@ -110,6 +119,24 @@ async def test_replays(path: Path) -> None:
 def test_the_corpus_has_every_path() -> None:
     names = {folder: {path.stem for path in recorded() if path.parent.name == folder} for folder in CORPORA}
     assert all(names[folder] >= wanted for folder, wanted in CORPORA.items())
+
+
+def test_every_path_has_a_history() -> None:
+    """Where this fails, record it: `python -m tests.replay.record VERSION-… unrecorded`."""
+    across = {walk.__name__ for walk in ACROSS}
+    wanted = PATHS.keys() | BATCH_WALKS.keys() | RETURN_WALKS.keys() | across
+    assert wanted - {path.stem for path in recorded()} == set()
+
+
+def test_every_workflow_has_a_history() -> None:
+    registered = {
+        getattr(kind, "__temporal_workflow_definition").name for kinds in WORKFLOWS.values() for kind in kinds
+    }
+    started = {
+        history.events[0].workflow_execution_started_event_attributes.workflow_type.name
+        for history in map(read, recorded())
+    }
+    assert registered - started == set()
 
 
 @pytest.mark.parametrize("path", recorded(), ids=_name)
