@@ -117,10 +117,15 @@ class Across:
 
     async def ask(self, sender: WalletId, receiver: WalletId, task_timeout: timedelta | None = None) -> Payment:
         """A transfer of AMOUNT, perhaps not recorded yet; a dead worker's task is another's after `task_timeout`."""
-        request = self.app.request(TransactionKind.TRANSFER, AMOUNT, source=sender, destination=receiver)
-        handle = await starting.start_transfer(self.temporal, replace(request, plan=PLAN), task_timeout)
+        request = self.request(sender, receiver)
+        handle = await starting.start_transfer(self.temporal, request, task_timeout)
         status = TransactionStatus.PROCESSING
         return Payment(request, handle, PaymentResult(transaction_id=request.transaction_id, status=status))
+
+    def request(self, sender: WalletId, receiver: WalletId) -> PaymentRequest:
+        """A transfer of AMOUNT that nobody has asked for yet."""
+        request = self.app.request(TransactionKind.TRANSFER, AMOUNT, source=sender, destination=receiver)
+        return replace(request, plan=PLAN)
 
     async def parked(self, payment: Payment) -> None:
         """Wait until it asks for a person."""
@@ -177,12 +182,14 @@ def across_stage(home: Path, base: Settings, databases: Databases) -> Iterator[S
 
 
 @asynccontextmanager
-async def open_across(settings: Settings, *, working: bool = True) -> AsyncIterator[Across]:
-    """Shards, and workers in this process over a ledger that can be made to fail."""
+async def open_across(
+    settings: Settings, *, working: bool = True, temporal: Client | None = None
+) -> AsyncIterator[Across]:
+    """Shards, and workers in this process over a ledger that can be made to fail; `temporal` is their client."""
     async with AsyncExitStack() as stack:
         ledger = LocalLedger(settings)
         stack.push_async_callback(ledger.aclose)
-        across = Across(settings, await connect(settings), ledger, App(ledger))
+        across = Across(settings, temporal or await connect(settings), ledger, App(ledger))
         if not working:
             yield across
             return
