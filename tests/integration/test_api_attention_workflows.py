@@ -74,6 +74,10 @@ async def test_parked_batches_are_listed_shown_and_retried(rest: Stage) -> None:
     late = await rest.operator.post(f"{LIST}/{first}/retry", WHY)
     assert (late.status_code, late.json()["code"]) == (409, "cannot_retry")
 
+    async def gone() -> bool:
+        return first not in await listed(rest, reason="ledger_rejected")
+
+    await eventually("it is listed no more", gone)
     out = Console(file=io.StringIO(), width=200)
     api = commands.OperatorsApi(rest.operator.http)
     await commands.show_list(api, out, {"reason": "ledger_rejected"})

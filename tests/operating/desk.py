@@ -98,10 +98,17 @@ class Desk:
     @asynccontextmanager
     async def opened(self, reason: str, condition: str, workflow_id: str) -> AsyncIterator[TemporalUi]:
         """Find a parked workflow by its runbook's filter, open it, and read what its details say."""
+        only_it = f"WorkflowId = '{workflow_id}' AND ({condition})"
+        await until(f"{workflow_id} is listed", lambda: self.lists(only_it, workflow_id))
         async with self.ui() as ui:
             await ui.open(condition, workflow_id)
             await ui.reads("parked", "Not known:", "What you can do:", f"runbooks.md#{reason}")
             yield ui
+
+    async def lists(self, condition: str, *workflow_ids: str) -> bool:
+        """Whether Temporal lists these running workflows by a condition, and no others."""
+        query = f"ExecutionStatus = 'Running' AND {condition}"
+        return sorted([found.id async for found in self.scene.temporal.list_workflows(query)]) == sorted(workflow_ids)
 
     async def lists_attention(self) -> bool:
         """Whether the command can list what is parked."""

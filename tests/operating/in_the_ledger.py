@@ -73,7 +73,6 @@ async def ledger_unavailable(desk: Desk, book: Runbook) -> None:
     postgres.stop(0)
     try:
         await payment.handle.signal(BANK_HAS_NEWS_SIGNAL, "evt_test")
-        await scene.findable(payment, condition)
         async with desk.opened(book.reason, condition, payment.handle.id):
             pass
     finally:
@@ -103,6 +102,7 @@ async def ledger_rejected(desk: Desk, book: Runbook) -> None:
         await scene.ledger.open_wallet(nowhere, user, scene.app.client_id, "USD")
         await ui.send_update("retry", book.take("UPDATE retry"))
     assert await by_hand.result() == BatchCounts(succeeded=2)
+    await until("only the other is listed", lambda: desk.lists("Attention = 'ledger_rejected'", in_bulk.id))
     assert "told, 0 refused" in await desk.shell(book.take("sh"))
     assert await in_bulk.result() == BatchCounts(succeeded=2)
     assert [await payroll.attention(batch) for batch in batches] == [None, None]
