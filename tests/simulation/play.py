@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from temporalio.client import ScheduleOverlapPolicy
+
 from bank_adapters.port import PaymentState
 from bank_adapters.simulator.faults import FaultKind
 from bank_adapters.simulator.records import Direction
 from domain.calendar import banking_date
 from domain.contracts.payments import RetryPlan
-from domain.contracts.returns import Unmatched
+from domain.contracts.returns import WATCH_RETURNS_SCHEDULE, Unmatched
 from domain.ids import TransactionId
 from domain.transactions import TransactionKind, TransactionStatus
 from infra.clock import business_clock, set_clock
@@ -21,7 +23,6 @@ from tests.simulation.expectations import PARKS, WAITING_FOR_THE_BANK, is_due
 from tests.simulation.journal import Journal
 from tests.simulation.operators import parked_returns, retried, ruled_by_books
 from tests.simulation.plan import PEOPLE, Comeback, Day, Hour, Manner, Outage, Plan, PlannedPayment, plan_of
-from tests.workflow.returning import watch
 from tests.workflow.scene import Person, Scene
 from tests.workflow.worker_process import WorkerProcess
 
@@ -79,7 +80,7 @@ class Simulation:
         """One day, and its evening, when everything is checked."""
         await self._set_clocks(Hour.MORNING.on(day.date))
         if day.outage is not None:
-            self._journal.say(f"the bank is away: {day.outage}", "outages of the bank")
+            self._journal.say(f"the bank is away: {day.outage}", f"bank away: {day.outage}")
         if day.outage is Outage.DOWN:
             await self._scene.admin.set_fault(FaultKind.DOWN)
         for hour, payments in day.payments:
@@ -144,7 +145,7 @@ class Simulation:
         """Whoever is to die while the payments of this hour are on their way."""
         if day.killed_at is hour:
             self._worker.kill()
-            self._journal.say(f"{hour} the worker is killed", "workers killed")
+            self._journal.say(f"{hour} the worker is killed", "worker killed")
             await self._worker.start()
         if day.outage is Outage.DEAD and hour is Hour.NOON:
             self._scene.process.kill()
@@ -161,7 +162,9 @@ class Simulation:
         now = business_clock(self._scene.settings).now()
         payment = await self._scene.start(replace(asked, rails=planned.rails, effective_at=now))
         self.made[payment.transaction_id] = Made(planned, payment)
-        self._journal.say(f"{hour} {planned} is {payment.transaction_id}: {payment.reply.status}", planned.kind)
+        self._journal.say(
+            f"{hour} {planned} is {payment.transaction_id}: {payment.reply.status}", f"payments: {planned.kind}"
+        )
 
     async def _rule(self, payments: Sequence[PlannedPayment]) -> None:
         """Where the bank is silent, people look into its books and say what is there."""
@@ -169,13 +172,13 @@ class Simulation:
         for made in [made for made in self.made.values() if made.planned.name in names]:
             said = await ruled_by_books(self._scene, made)
             if said is not None:
-                self._journal.say(f"people say that {made.planned.name} is {said}", f"{made.planned.remedy} by people")
+                self._journal.say(f"people say that {made.planned.name} is {said}", f"people: {made.planned.remedy}")
 
     # -- the evening -------------------------------------------------------------------------------
 
     async def _clear_faults(self) -> None:
         for fault in await self._scene.admin.faults():
-            self._journal.counts[f"fault {fault.kind}"] += fault.used
+            self._journal.counts[f"faults: {fault.kind}"] += fault.used
         await self._scene.admin.clear_faults()
 
     async def _correct(self) -> None:
@@ -197,15 +200,20 @@ class Simulation:
             admin = self._scene.admin
             back = await admin.give_back(reference, "R01", day.invented, invented=Direction.PULL)
             self._note_return(back.return_id, f"{reference}, which nobody has made", Unmatched.UNKNOWN)
-        await watch(self._scene)
+        await self._read_statement()
         await self._until("all returns are booked or parked as expected", self._returns_done)
+
+    async def _read_statement(self) -> None:
+        """Have the schedule read on now, from where it stopped."""
+        schedule = self._scene.temporal.get_schedule_handle(WATCH_RETURNS_SCHEDULE)
+        await schedule.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE)
 
     async def _give_back(self, made: Made, reference: str, comeback: Comeback) -> None:
         admin, code = self._scene.admin, comeback.code
         if comeback.manner is Manner.TWICE:
             first = await admin.give_back(reference, code)
             self._note_return(first.return_id, f"{made.planned.name} with {code}", None)
-            await watch(self._scene)
+            await self._read_statement()
             await self._until("the first of two returns is booked", self._returns_done)
         amount = made.planned.amount - 1 if comeback.manner is Manner.WRONG_AMOUNT else None
         back = await admin.give_back(reference, code, amount)
@@ -215,7 +223,7 @@ class Simulation:
     def _note_return(self, return_id: str, what: str, parks: Unmatched | None) -> None:
         self._parks[return_id] = parks
         expected = f"parks as {parks}" if parks else "is booked"
-        self._journal.say(f"back comes {what}: {return_id} {expected}", f"return {parks or 'booked'}")
+        self._journal.say(f"back comes {what}: {return_id} {expected}", f"returns: {parks or 'booked'}")
 
     # -- what is awaited ---------------------------------------------------------------------------
 
@@ -248,7 +256,7 @@ class Simulation:
                 continue
             assert payment.reason in WAITING_FOR_THE_BANK, f"{made.planned} is parked: {payment}"
             if made.planned.patient and await retried(made):
-                self._journal.say(f"people retry {made.planned.name} ({payment.reason})", "retry by people")
+                self._journal.say(f"people retry {made.planned.name} ({payment.reason})", "people: retry")
 
     async def _returns_done(self) -> str | None:
         state = await self._state()

@@ -12,7 +12,7 @@ from tests.simulation.journal import SimulationFailed
 from tests.simulation.play import Result
 
 PAGE: Final = ROOT / "docs/reference/simulation.md"
-KEPT: Final = ROOT / ".sagapay/simulations.jsonl"
+KEPT: Final = ROOT / ".sagapay-simulations/played.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
