@@ -18,6 +18,7 @@ from infra.clock import set_clock
 from infra.settings import Settings
 from tests.matrix.walk import matrix_servers
 from tests.money.scratch import Databases
+from tests.simulation.expectations import ACH_AT_ONCE
 from tests.simulation.journal import Journal, SimulationFailed
 from tests.simulation.play import Result, play
 from tests.simulation.results import Results
@@ -29,7 +30,10 @@ from tests.workflow.worker_process import running_worker
 AT_ONCE: Final = 2
 """Much of a simulation is waiting for what was killed to be missed."""
 _QUICK: Final = {
+    "SAGAPAY_ACH_AT_ONCE": str(ACH_AT_ONCE),
+    "SAGAPAY_BANK_BREAKER_PAUSE_SECONDS": "1",
     "SAGAPAY_BANK_EVENTS_INTERVAL_SECONDS": "2",
+    "SAGAPAY_EXPIRY_INTERVAL_SECONDS": "2",
     "SAGAPAY_SWEEP_INTERVAL_SECONDS": "5",
     "SAGAPAY_SWEEP_AFTER_SECONDS": "5",
 }

@@ -14,6 +14,9 @@ SLOW_CODES: Final = frozenset({"R05", "R07", "R10", "R11", "R99"})
 """Of those that the plan draws, they may come for 60 calendar days; the others for 2 banking days."""
 _CALENDAR_DAYS, _BANKING_DAYS = 60, 2
 
+ACH_AT_ONCE: Final = 3_000
+"""What can be spent at once of a deposit over ACH; the rest of a larger one is held, for days."""
+
 WAITING_FOR_THE_BANK: Final = frozenset({"bank_unavailable", "bank_unknown", "timed_out"})
 """Why a payment may be parked while its bank is away, or its worker was killed: a `retry` ends it."""
 

@@ -18,7 +18,7 @@ from domain.ids import TransactionId
 from domain.transactions import TransactionKind, TransactionStatus
 from infra.clock import business_clock, set_clock
 from tests.simulation.books import BankPayment, OurPayment, bank_books
-from tests.simulation.checks import Made, State, may_stay_parked, state_of, wrong_at_last, wrong_with
+from tests.simulation.checks import Made, State, may_stay_parked, state_of, unfinished, wrong_with
 from tests.simulation.expectations import PARKS, WAITING_FOR_THE_BANK, is_due
 from tests.simulation.journal import Journal
 from tests.simulation.operators import parked_returns, retried, ruled_by_books
@@ -97,16 +97,15 @@ class Simulation:
     async def end(self) -> None:
         """Nothing is stuck, and nothing is between two places."""
         self._journal.begin("the end")
+        await self._until("nothing is left to happen", self._over, every_seconds=1)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                state = await self._state()
-                if not any(payment.reason for payment in state.ours.values()):
-                    break
-                await self._retry_parked(state)
-                await asyncio.sleep(1)
             for made in self.made.values():
                 await made.payment.handle.result()
-        _demand(await wrong_at_last(self._scene, await self._state()))
+
+    async def _over(self) -> str | None:
+        state = await self._state()
+        await self._retry_parked(state)
+        return _first(iter(await unfinished(self._scene, state)))
 
     async def _set_clocks(self, at: datetime) -> None:
         """Ours first: what the bank does at its time is then never in our future."""
