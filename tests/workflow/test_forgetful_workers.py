@@ -42,7 +42,7 @@ QUICK = [
 ]
 MORE = [
     paths_bank_accounts.bank_event_wakes_a_deposit,
-    paths_cancelled.withdrawal_cancelled_while_parked,
+    paths_cancelled.deposit_cancelled_while_parked,
     paths_operators.withdrawal_continued_as_new,
     paths_operators.withdrawal_reset_while_it_is_cancelled,
     paths_rails.rails_withdrawal_falls_back_to_ach,
@@ -52,7 +52,7 @@ MORE = [
 ]
 """With QUICK one of each kind. What every path has just written is replayed in test_paths, too."""
 BATCHES = [batch_walks.batch_paid, batch_walks.batch_parked_then_retried]
-RETURNS = [returning.return_parked, returning.return_watched]
+RETURNS = [returning.return_booked, returning.return_watched]
 
 
 class Forgetful(SimplePlugin):
