@@ -61,9 +61,11 @@ def _portable(node: object) -> object:
     return _PROCESS.sub("recorder", node) if isinstance(node, str) else node
 
 
-async def record_operations(scene: Scene, folder: Path) -> None:
+async def record_operations(scene: Scene, folder: Path, known: set[str]) -> None:
     """What schedules run, with nothing to do."""
     for name, workflow_type in {"holds_expired": EXPIRE_HOLDS_WORKFLOW, "bank_events": BANK_EVENTS_WORKFLOW}.items():
+        if name in known:
+            continue
         await scene.temporal.execute_workflow(workflow_type, id=name, task_queue=OPERATIONS_QUEUE)
         await _write(scene, folder, name, name)
 
@@ -91,7 +93,7 @@ async def record(version: str, prefix: str = "") -> None:
     with TemporaryDirectory() as home:
         async with whole_scene(Path(home)) as scene:
             if prefix == UNRECORDED:
-                await record_operations(scene, folder)
+                await record_operations(scene, folder, known)
             wanted = [
                 name for name in PATHS if (name not in known if prefix == UNRECORDED else name.startswith(prefix))
             ]
