@@ -13,7 +13,7 @@ from domain.rails import Rail
 from domain.transactions import TransactionKind
 
 BUSINESS_DAYS: Final = 20
-AFTERWARDS: Final = (1, 2, 3, 5, 10, 25, 40, 58, 61, 63, 70)
+AFTERWARDS: Final = (1, 2, 4, 10, 30, 58, 63, 70)
 """Calendar days after the last business day on which somebody looks again, until no return can come in time."""
 PEOPLE: Final = 20
 _FIRST_YEAR, _YEARS = 2030, 20
