@@ -4,11 +4,12 @@ from typing import Final
 
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from domain import search_attributes
 from domain.contracts.operators import ActionKind, BankOutcome
 from domain.contracts.returns import RETURN_WORKFLOW, return_workflow_id
-from domain.contracts.workflows import CANNOT_RETRY
+from domain.contracts.workflows import CANNOT_RETRY, DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
 from domain.errors import CannotApprove
 from tests.simulation.books import bank_books, our_payments
 from tests.simulation.checks import Made
@@ -17,13 +18,20 @@ from tests.workflow.operators import retry
 from tests.workflow.paths_ruled import JOHN, asked, ruled, tell
 from tests.workflow.scene import Scene, until
 
+_RUNNING_PAYMENTS: Final = "ExecutionStatus = 'Running' AND WorkflowType IN ('{}')".format(
+    "', '".join((DEPOSIT_WORKFLOW, WITHDRAWAL_WORKFLOW, TRANSFER_WORKFLOW))
+)
 _PARKED_RETURNS: Final = f"WorkflowType = '{RETURN_WORKFLOW}' AND ExecutionStatus = 'Running'"
 
 
 async def retried(made: Made) -> bool:
-    """Whether a parked payment was told to try again; it may have done so meanwhile."""
+    """Whether a parked payment was told to try again; it may have done so meanwhile, or have ended."""
     try:
         await retry(made.payment)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return False
+        raise
     except WorkflowUpdateFailedError as error:
         if isinstance(error.cause, ApplicationError) and error.cause.type == CANNOT_RETRY:
             return False
@@ -74,3 +82,8 @@ async def parked_returns(scene: Scene) -> dict[str, str | None]:
         reasons = item.search_attributes.get(search_attributes.ATTENTION) or [None]
         found[item.id.removeprefix(prefix)] = None if reasons[0] is None else str(reasons[0])
     return found
+
+
+async def running_payments(scene: Scene) -> set[str]:
+    """The ids of the payments' workflows that have not ended."""
+    return {item.id async for item in scene.temporal.list_workflows(_RUNNING_PAYMENTS)}

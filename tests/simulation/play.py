@@ -21,7 +21,7 @@ from tests.simulation.books import BankPayment, OurPayment, bank_books
 from tests.simulation.checks import Made, State, may_stay_parked, state_of, unfinished, wrong_with
 from tests.simulation.expectations import PARKS, WAITING_FOR_THE_BANK, is_due
 from tests.simulation.journal import Journal
-from tests.simulation.operators import parked_returns, retried, ruled_by_books
+from tests.simulation.operators import parked_returns, retried, ruled_by_books, running_payments
 from tests.simulation.plan import PEOPLE, Comeback, Day, Hour, Manner, Outage, Plan, PlannedPayment, plan_of
 from tests.workflow.scene import Person, Scene
 from tests.workflow.worker_process import WorkerProcess
@@ -98,14 +98,21 @@ class Simulation:
         """Nothing is stuck, and nothing is between two places."""
         self._journal.begin("the end")
         await self._until("nothing is left to happen", self._over, every_seconds=1)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            for made in self.made.values():
-                await made.payment.handle.result()
+        await self._until("every payment's workflow has ended", self._ended, every_seconds=1)
 
     async def _over(self) -> str | None:
         state = await self._state()
         await self._retry_parked(state)
         return _first(iter(await unfinished(self._scene, state)))
+
+    async def _ended(self) -> str | None:
+        """One that was ended as not paid on a person's word asks its bank now and then whether that is so: ask now."""
+        running = await running_payments(self._scene)
+        for made in [made for made in self.made.values() if made.payment.handle.id in running]:
+            if made.planned.remedy is not None:
+                await retried(made)
+            return f"{made.planned} ({made.transaction_id}) still runs"
+        return None
 
     async def _set_clocks(self, at: datetime) -> None:
         """Ours first: what the bank does at its time is then never in our future."""
