@@ -22,7 +22,7 @@ from domain.contracts.activities import CANCEL_AT_BANK, LOOK_UP_AT_BANK, PULL_FR
 from domain.contracts.banks import BankCommand, BankReply, BankState
 from domain.errors import BankUnavailable, BankUnknown, LedgerRejected
 from domain.money import Money
-from domain.transactions import TransactionKind
+from domain.transactions import Step, TransactionKind
 from ledger.directory import Directory
 from ledger.service import LedgerService
 
@@ -34,6 +34,9 @@ _STATES: Final = {
     PaymentState.RETURNED: BankState.SETTLED,
 }
 """What came back had settled: its own payment ends well, and the return is a story of its own."""
+
+
+_BOOKED: Final = (Step.CREDIT_DEPOSIT, Step.CAPTURE_WITHDRAWAL)
 
 
 class BankActivities:
@@ -79,11 +82,14 @@ class BankActivities:
     async def cancel_at_bank(self, command: BankCommand) -> BankReply:
         """Take an accepted payment back, if its rail still lets it: CANCELLED then, else how far the bank is with it.
 
+        What is in our books already stays: an earlier run may have gone further than this one knows.
         Retryable: bank_unavailable, bank_unknown. Repeating it is harmless.
         """
         with as_failures():
+            bank = self._banks[command.bank]
+            ask = bank.look_up if await self._is_booked(command) else bank.cancel
             async with heartbeats():
-                answer = await self._banks[command.bank].cancel(command.reference)
+                answer = await ask(command.reference)
             if isinstance(answer, NotSeen):
                 raise BankUnknown(f"{command.bank} had {command.reference}, and does not know it now.")
             return _reply(answer, command.amount)
@@ -132,6 +138,10 @@ class BankActivities:
             not_after=not_after,
         )
         return _reply(await _unbroken(send(instruction)), command.amount)
+
+    async def _is_booked(self, command: BankCommand) -> bool:
+        timeline = await self._ledger.timeline(command.transaction_id)
+        return any(item.type == "step.posted" and item.step in _BOOKED for item in timeline)
 
     async def _is_finished(self, command: BankCommand) -> bool:
         transaction = await self._ledger.transaction(command.transaction_id)

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+from temporalio.api.enums.v1 import EventType
+
 from bank_adapters.port import BankPayment, PaymentState
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.errors import DecisionCode
 from domain.rails import Rail
 from domain.transactions import TransactionKind, TransactionStatus
-from tests.workflow.operators import cancel
+from tests.workflow.operators import cancel, sweep
 from tests.workflow.paths import path
-from tests.workflow.scene import OPENING, PERSISTENT, Payment, Person, Scene
+from tests.workflow.scene import OPENING, PERSISTENT, Payment, Person, Scene, until
 
 SUCCEEDED, FAILED = TransactionStatus.SUCCEEDED, TransactionStatus.FAILED
 AMOUNT = 300
@@ -55,6 +57,37 @@ async def taken_back_deposit(scene: Scene) -> Payment:
     await scene.finish(payment, FAILED, DecisionCode.CANCELLED)
     assert await _state_at_bank(scene, payment) is PaymentState.CANCELLED
     assert await scene.all_of(person) == (0, 0, OPENING)
+    return payment
+
+
+@path
+async def taken_back_is_not_what_is_booked(scene: Scene) -> Payment:
+    """The first run has captured it; the next one hears of the cancellation before it knows."""
+    person = await scene.person(balance=1_000)
+    asked = scene.asked(TransactionKind.WITHDRAWAL, AMOUNT, source=person, plan=PERSISTENT)
+    payment = await scene.start(replace(asked, rails=(Rail.ACH,)))
+    await scene.eventually(payment, "step.posted capture_withdrawal")
+    await payment.handle.terminate("a test")
+    silent = await scene.misbehave(person, FaultKind.DOWN, Operation.LOOK_UP)
+    await sweep(scene.temporal)
+
+    async def asked_in_vain() -> bool:
+        return await scene.struck(silent) > 0
+
+    await until("the next run has asked", asked_in_vain)
+    newest = scene.temporal.get_workflow_handle(payment.handle.id)
+    await newest.cancel()
+    await scene.admin.remove_fault(silent)
+
+    async def waiting_for_settlement() -> bool:
+        history = await newest.fetch_history()
+        return any(event.event_type == EventType.EVENT_TYPE_TIMER_STARTED for event in history.events)
+
+    await until("the next run has gone on", waiting_for_settlement)
+    assert await _state_at_bank(scene, payment) is PaymentState.ACCEPTED
+    await scene.admin.settle_now(f"{payment.transaction_id}:withdrawal")
+    await scene.resumed(payment, SUCCEEDED)
+    assert await scene.all_of(person) == (1_000 - AMOUNT, 0, OPENING - 1_000 + AMOUNT)
     return payment
 
 
