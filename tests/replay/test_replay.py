@@ -77,6 +77,7 @@ RAILS = {
 
 CANCELLED_AT_THE_BANK = {
     "taken_back_deposit",
+    "taken_back_is_not_what_is_booked",
     "taken_back_too_late",
     "taken_back_withdrawal",
 }
