@@ -18,6 +18,8 @@ from tests.workflow.operators import retry
 from tests.workflow.paths_ruled import JOHN, asked, ruled, tell
 from tests.workflow.scene import Scene, until
 
+_NOT_NOW: Final = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
+"""What an update meets whose workflow has ended, or whose worker has lost a workflow task: people try again."""
 _RUNNING_PAYMENTS: Final = "ExecutionStatus = 'Running' AND WorkflowType IN ('{}')".format(
     "', '".join((DEPOSIT_WORKFLOW, WITHDRAWAL_WORKFLOW, TRANSFER_WORKFLOW))
 )
@@ -29,7 +31,7 @@ async def retried(made: Made) -> bool:
     try:
         await retry(made.payment)
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
+        if error.status in _NOT_NOW:
             return False
         raise
     except WorkflowUpdateFailedError as error:
