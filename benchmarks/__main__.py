@@ -31,8 +31,7 @@ def measure(effort: Effort, console: Console) -> Findings:
         say(f"the platform was ready after {site.up_seconds:.1f} s; {len(site.accounts)} wallets have money")
         session = Session(site, effort, say)
         session.compare([Kind.TRANSFER, Kind.BARE])
-        session.compare([Kind.DEPOSIT])
-        session.compare([Kind.WITHDRAWAL])
+        session.compare([Kind.DEPOSIT, Kind.WITHDRAWAL, Kind.BARE_SAGA])
     say("done")
     return session.findings
 

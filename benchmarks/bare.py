@@ -1,16 +1,18 @@
-"""The peer: a bare endpoint that starts a bare workflow. It authenticates nothing and stores nothing.
+"""The peers: bare endpoints that start bare workflows. They authenticate nothing and store nothing.
 
-    python -m benchmarks.bare PORT       the endpoint, with a worker in its process
-    python -m benchmarks.bare worker     a second process that polls the same queue, as ours has one
+    python -m benchmarks.bare PORT       the endpoints, with a worker in their process
+    python -m benchmarks.bare worker     a second process that polls the same queue, as ours has one, and those of sagas
 
-It answers when the workflow has ended: there is no ledger that would say so before. Everything else is as in our API:
-Temporal server, start mode, data converter, sandbox, concurrency, HTTP server.
+/bare is what a transfer is, /bare-saga what a deposit or a withdrawal is: nobody starts it eagerly, its workflow runs
+in the second process, and its bank is a queue of its own. Each answers when its workflow has ended: there is no ledger
+that would say so before. Everything else is as in our API: Temporal server, start mode, data converter, sandbox,
+concurrency, HTTP server.
 """
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -21,12 +23,13 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from api.server import BACKLOG
-from benchmarks.bare_workflow import BareWorkflow, nothing
+from benchmarks.bare_workflow import BANK_QUEUE, BareSagaWorkflow, BareWorkflow, nothing
 from infra.settings import Settings, settings
 from infra.temporal import connect
 from worker import WORKFLOW_RUNNER
 
 QUEUE: Final = "bare"
+SAGA_QUEUE: Final = "bare-saga"
 
 
 class Request(BaseModel):
@@ -44,10 +47,26 @@ class Answer(BaseModel):
 
 def build_worker(client: Client, settings: Settings) -> Worker:
     """As worker.build_transfer_worker."""
+    return _build(client, settings, QUEUE, [BareWorkflow])
+
+
+def build_saga_workers(client: Client, settings: Settings) -> list[Worker]:
+    """As worker.build_workers: one for payments with banks, one for the bank."""
+    bank = Worker(
+        client,
+        task_queue=BANK_QUEUE,
+        activities=[nothing],
+        max_concurrent_activities=settings.worker_max_concurrent,
+        disable_eager_activity_execution=True,
+    )
+    return [_build(client, settings, SAGA_QUEUE, [BareSagaWorkflow]), bank]
+
+
+def _build(client: Client, settings: Settings, queue: str, workflows: list[type]) -> Worker:
     return Worker(
         client,
-        task_queue=QUEUE,
-        workflows=[BareWorkflow],
+        task_queue=queue,
+        workflows=workflows,
         activities=[nothing],
         workflow_runner=replace(
             WORKFLOW_RUNNER, restrictions=WORKFLOW_RUNNER.restrictions.with_passthrough_modules("benchmarks")
@@ -77,14 +96,27 @@ async def bare(body: Request) -> Answer:
     return Answer(key=await handle.result(), status="succeeded")
 
 
+@app.post("/bare-saga", status_code=202)
+async def bare_saga(body: Request) -> Answer:
+    """Start a saga and wait for its result."""
+    client: Client = app.state.client
+    handle = await client.start_workflow(
+        BareSagaWorkflow.run, body.idempotency_key, id=body.idempotency_key, task_queue=SAGA_QUEUE
+    )
+    return Answer(key=await handle.result(), status="succeeded")
+
+
 @app.get("/readyz")
 async def readyz() -> None:
     """The worker polls."""
 
 
 async def work() -> None:
-    """Poll the queue until the process is ended."""
-    async with build_worker(await connect(settings()), settings()):
+    """Poll all queues until the process is ended."""
+    client = await connect(settings())
+    async with AsyncExitStack() as stack:
+        for worker in (build_worker(client, settings()), *build_saga_workers(client, settings())):
+            await stack.enter_async_context(worker)
         await asyncio.Event().wait()
 
 

@@ -35,10 +35,12 @@ class Kind(StrEnum):
     EXPRESS = "express"
     """A transfer in the express lane."""
     BARE = "bare"
+    BARE_SAGA = "bare_saga"
     ENDPOINT = "endpoint"
     """A transfer that is checked and answered, and nothing else."""
 
 
+BARE_PATHS: Final = {Kind.BARE: "/bare", Kind.BARE_SAGA: "/bare-saga"}
 TRANSFERS: Final = (Kind.TRANSFER, Kind.EXPRESS, Kind.ENDPOINT)
 
 
@@ -129,8 +131,8 @@ class Payments:
 
     def _request(self) -> tuple[str, dict[str, str | int]]:
         key = f"{self._plan.run}-{next(self._numbers)}"
-        if self._plan.kind is Kind.BARE:
-            return "/bare", {"idempotency_key": key}
+        if self._plan.kind in BARE_PATHS:
+            return BARE_PATHS[self._plan.kind], {"idempotency_key": key}
         payment: dict[str, str | int] = {
             "amount": self._chance.randint(1, 100),
             "currency": "USD",

@@ -15,7 +15,7 @@ from benchmarks.trial import Search, Trial, carry_out, merged, percentile
 FIRST_GUESS: Final = 0.9
 """Of what a closed loop reaches: where a search begins."""
 
-PEERS: Final = (Kind.BARE, Kind.ENDPOINT)
+PEERS: Final = (Kind.BARE, Kind.BARE_SAGA, Kind.ENDPOINT)
 
 Say = Callable[[str], None]
 

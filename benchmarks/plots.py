@@ -15,6 +15,7 @@ from benchmarks.trial import percentile
 COLORS: Final = {
     Kind.TRANSFER: "#1b7f5c",
     Kind.BARE: "#888888",
+    Kind.BARE_SAGA: "#bbbbbb",
     Kind.DEPOSIT: "#2f5fb3",
     Kind.WITHDRAWAL: "#b3572f",
 }

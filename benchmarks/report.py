@@ -15,6 +15,7 @@ from benchmarks.measure import Findings
 from benchmarks.trial import Trial, percentile
 
 RATE_RATIO_TARGET: Final = 0.8
+SAGA_RATIO_TARGET: Final = 0.7
 P50_RATIO_TARGET: Final = 1.5
 ACCEPTANCE_P99_TARGET_MS: Final = 200
 UP_TARGET_SECONDS: Final = 20
@@ -28,6 +29,10 @@ def figures_of(found: Findings, command: str) -> Figures:
         figures |= kind_figures(found, kind, command)
     if {Kind.TRANSFER, Kind.BARE} <= found.rates.keys():
         figures |= _against_bare(found, command)
+    for kind in (Kind.DEPOSIT, Kind.WITHDRAWAL):
+        if {kind, Kind.BARE_SAGA} <= found.rates.keys():
+            ratio = median_ratio(found.rates[kind], found.rates[Kind.BARE_SAGA])
+            figures[f"{kind}_to_bare_rate"] = Figure.of(ratio, "×", "higher", command, SAGA_RATIO_TARGET)
     figures |= {
         f"{kind}_verified": Figure.of(int(clean), "of 1", "higher", command, 1)
         for kind, clean in found.verified.items()

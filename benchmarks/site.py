@@ -45,7 +45,7 @@ _LEFT_OVER: Final = """
 
 @dataclass(frozen=True)
 class Beside:
-    """Processes beside the platform that answer what is asked of a kind.
+    """Processes beside the platform that answer what is asked of a kind, and of those that are `also` theirs.
 
     `programs` are arguments for Python, by name, with PORT in place of the port that SAGAPAY_API_PORT names, too, and
     on which one of them listens. `variables` are further SAGAPAY_… variables.
@@ -54,13 +54,16 @@ class Beside:
     kind: Kind
     programs: Mapping[str, Sequence[str]]
     variables: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[Kind, ...] = ()
 
 
 PORT: Final = "PORT"
 BARE: Final = Beside(
-    Kind.BARE, {"bare": ("-m", "benchmarks.bare", PORT), "bare-worker": ("-m", "benchmarks.bare", "worker")}
+    Kind.BARE,
+    {"bare": ("-m", "benchmarks.bare", PORT), "bare-worker": ("-m", "benchmarks.bare", "worker")},
+    also=(Kind.BARE_SAGA,),
 )
-"""The bare workflow: as many processes as take part in a transfer of ours."""
+"""The bare workflows: as many processes as take part in a payment of ours."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,8 @@ def running_site(people: int, besides: Sequence[Beside] = (BARE,)) -> Iterator[S
         with ExitStack() as stack:
             urls, pids = dict[Kind, str](), dict[str, int]()
             for beside in besides:
-                urls[beside.kind], children = stack.enter_context(_running(platform, beside))
+                url, children = stack.enter_context(_running(platform, beside))
+                urls |= dict.fromkeys((beside.kind, *beside.also), url)
                 pids |= {child.command.name: child.pid for child in children}
             accounts = asyncio.run(_settle(platform, people))
             yield Site(platform, urls, pids, accounts, up_seconds, load_before)
