@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Final
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from domain.errors import BankUnavailable, BankUnknown, LedgerRejected, SagapayError
+
+GROWTH: Final = 1.5
+LONGEST_SECONDS: Final = 60.0
+_MOST_GROWN: Final = 100
+"""More would be too large a number, long after the longest."""
 
 
 @contextmanager
@@ -30,7 +37,11 @@ def as_failures() -> Iterator[None]:
 
 
 def _told_delay(error: SagapayError) -> timedelta | None:
-    """When the bank wants to be asked again, if it said so."""
+    """When the bank wants to be asked again, if it said so; later with each attempt, as without its word.
+
+    A thousand payments that wait for one dead bank would otherwise all be tried at its pace.
+    """
     if isinstance(error, BankUnavailable | BankUnknown) and error.retry_after_seconds is not None:
-        return timedelta(seconds=error.retry_after_seconds)
+        backed_off = GROWTH ** min(activity.info().attempt - 1, _MOST_GROWN)
+        return timedelta(seconds=max(error.retry_after_seconds, min(backed_off, LONGEST_SECONDS)))
     return None

@@ -4,13 +4,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from activities.failures import as_failures
-from bank_adapters.port import NotSeen, PaymentInstruction
+from bank_adapters.port import BankAdapter, NotSeen, PaymentInstruction
 from bank_adapters.registry import bank_names, open_bank
 from bank_adapters.simulated.adapter import SimulatedBank
 from domain.errors import BankUnavailable, BankUnknown, UnknownBank
@@ -133,10 +135,30 @@ async def test_a_bank_that_says_when_to_come_back_is_obeyed_within_reason(
     told: str, delay: timedelta | None, promise: str
 ) -> None:
     async with answering(saying("503 Service Unavailable", "{}", f"{promise}Retry-After: {told}\r\n")) as bank:
-        with pytest.raises(ApplicationError) as failed, as_failures():
+        failure = await failure_of(bank, attempt=1)
+    assert failure.type == ("bank_unavailable" if promise else "bank_unknown")
+    assert failure.next_retry_delay == delay
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 7), (5, 7), (6, 1.5**5), (11, 1.5**10), (12, 60), (500, 60)])
+async def test_who_waits_long_is_tried_ever_more_rarely_whatever_the_bank_says(attempt: int, seconds: float) -> None:
+    async with answering(saying("503 Service Unavailable", "{}", f"{NOT_PROCESSED}Retry-After: 7\r\n")) as bank:
+        failure = await failure_of(bank, attempt)
+    assert failure.next_retry_delay == timedelta(seconds=seconds)
+
+
+async def failure_of(bank: BankAdapter, attempt: int) -> ApplicationError:
+    """What becomes of a pull that fails in this attempt of its activity."""
+
+    async def pull() -> None:
+        with as_failures():
             await bank.pull(ASKED)
-    assert failed.value.type == ("bank_unavailable" if promise else "bank_unknown")
-    assert failed.value.next_retry_delay == delay
+
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, attempt=attempt)
+    with pytest.raises(ApplicationError) as failed:
+        await environment.run(pull)
+    return failed.value
 
 
 async def test_a_good_answer_is_read_whatever_else_the_bank_adds() -> None:
