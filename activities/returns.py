@@ -67,7 +67,7 @@ class ReturnActivities:
         with as_failures():
             async with heartbeats(lambda: len(found)):
                 for currency in bank.capabilities.currencies:
-                    lines = bank.statement(currency, since=since, until=until)
+                    lines = bank.statement(currency, since=since)
                     found += [_request(bank.name, line) async for line in lines if line.returned is not None]
         found.sort(key=lambda request: request.returned_at)
         if len(found) > MOST_RETURNS:
@@ -122,10 +122,10 @@ class ReturnActivities:
                     return None
                 return _unmatched(Unmatched.TWICE, f"{payment.transaction_id} came back before, as {first}.")
             case TransactionStatus.SUCCEEDED:
-                return _why_not_booked(payment, request, await self._settled_at(payment))
+                return _why_not_booked(payment, request, request.settled_at or await self._settled_at(payment))
 
     async def _settled_at(self, payment: Transaction) -> datetime:
-        """Business time."""
+        """When we heard that it has settled, in business time: where the bank does not say when it did."""
         timeline = await self._ledger.timeline(payment.transaction_id)
         return next(item.effective_at for item in timeline if item.step == _SETTLES[payment.kind])
 
@@ -158,4 +158,5 @@ def _request(bank: str, line: StatementLine) -> ReturnRequest:
         amount=Money(abs(line.minor_units), line.currency),
         returned_at=line.booked_at,
         notice=ReturnNotice(reference=back.reference, code=back.code, detail=back.detail),
+        settled_at=back.settled_at,
     )

@@ -141,6 +141,7 @@ class BankReturn:
     """A settled payment has come back. `reference` is the bank's own, one for each return; `code` is the network's.
 
     `amount` should be the payment's. A bank that errs may say otherwise, and money has then moved all the same.
+    `settled_at` is when the payment had settled by the bank's books, where it says so: returns are due from then on.
     """
 
     reference: str
@@ -148,6 +149,7 @@ class BankReturn:
     detail: str
     amount: Money
     returned_at: datetime
+    settled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class ReturnAnswer(_Answer):
     amount: int = Field(strict=True)
     returned_at: datetime
 
-    def value(self, currency: str) -> BankReturn:
+    def value(self, currency: str, settled_at: datetime | None) -> BankReturn:
         """As the port says it. Raises InvalidMoney for an amount that is none."""
         return BankReturn(
             reference=self.return_id,
@@ -73,6 +73,7 @@ class ReturnAnswer(_Answer):
             detail=self.detail,
             amount=Money(self.amount, currency),
             returned_at=self.returned_at,
+            settled_at=settled_at,
         )
 
 
@@ -153,7 +154,7 @@ class PaymentAnswer(_Answer):
             return None
         if self.returned is None:
             raise BankUnknown(f"the bank says that {self.reference} was returned, but not how")
-        return self.returned.value(self.currency)
+        return self.returned.value(self.currency, self.settled_at)
 
 
 class LineAnswer(_Answer):
@@ -170,6 +171,7 @@ class LineAnswer(_Answer):
     return_id: str | None = None
     return_code: str | None = None
     return_detail: str | None = None
+    settled_at: datetime | None = None
 
     def value(self) -> StatementLine:
         """As the port says it."""
@@ -194,6 +196,7 @@ class LineAnswer(_Answer):
             detail=self.return_detail or "",
             amount=Money(abs(self.amount), self.currency),
             returned_at=self.booked_at,
+            settled_at=self.settled_at,
         )
 
 

@@ -179,6 +179,7 @@ class LineView(_View):
     return_id: Annotated[str, Field(examples=["ret_77aa"])] | None
     return_code: Annotated[str, Field(examples=["R10"])] | None
     return_detail: str | None
+    settled_at: Moment | None
 
 
 class StatementQuery(_Request):

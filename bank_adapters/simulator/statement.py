@@ -10,7 +10,8 @@ from bank_adapters.simulator.database import Session
 class Line:
     """One entry. `amount` is signed, positive where Sagapay received; `booked_at` in microseconds since 1970.
 
-    A return has its own reference beside that of the payment, which may be one that the bank was never given.
+    A return has its own reference beside that of the payment, which may be one that the bank was never given, and says
+    when the payment had settled.
     """
 
     line: int
@@ -24,6 +25,7 @@ class Line:
     return_id: str | None
     return_code: str | None
     return_detail: str | None
+    settled_at: int | None
 
 
 def lines(
@@ -34,7 +36,8 @@ def lines(
         """
         SELECT e.entry_id AS line, e.kind, coalesce(p.reference, r.reference) AS reference,
                coalesce(e.payment_id, e.return_id) AS payment_id, e.amount, e.balance_after, a.currency,
-               e.booked_at, r.return_id, r.code AS return_code, r.detail AS return_detail
+               e.booked_at, r.return_id, r.code AS return_code, r.detail AS return_detail,
+               iif(e.kind = 'return', p.settled_at, NULL) AS settled_at
           FROM entries e JOIN accounts a USING (account_id) LEFT JOIN payments p USING (payment_id)
           LEFT JOIN returns r ON r.return_id = e.return_id
          WHERE a.kind = 'settlement' AND a.kind <> 'customer' AND a.currency = :currency AND e.entry_id > :since

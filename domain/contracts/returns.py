@@ -42,13 +42,17 @@ class Unmatched(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnRequest:
-    """A return as the bank's statement has it. `reference` is ours, of the payment; `notice` has the bank's own."""
+    """A return as the bank's statement has it. `reference` is ours, of the payment; `notice` has the bank's own.
+
+    `returned_at` and `settled_at`, if it says when the payment had settled, are the bank's business time.
+    """
 
     bank: str
     reference: str
     amount: Money
     returned_at: datetime
     notice: ReturnNotice
+    settled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
