@@ -60,7 +60,7 @@ class ReturnActivities:
 
     @activity.defn(name=FIND_RETURNS)
     async def find_returns(self, command: FindReturns) -> FoundReturns:
-        """All returns on a bank's statement from a moment on. Retryable: bank_unavailable, bank_unknown."""
+        """All returns on a bank's statement from a moment on, to its end. Retryable: bank_unavailable, bank_unknown."""
         bank, until = self._banks[command.bank], self._clock.now()
         since = until - AS_FAR_BACK if command.since is None else command.since - OVERLAP
         found: list[ReturnRequest] = []

@@ -149,19 +149,16 @@ async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeyp
     await scene.bank.pull(replace(order, reference=f"{TransactionId.new(7)}:deposit", amount=Money(299 + 200, "USD")))
 
 
-async def test_a_statement_is_read_up_to_the_business_time(scene: Scene) -> None:
+async def test_a_statement_is_read_to_its_end_and_on_from_the_business_time(scene: Scene) -> None:
+    """The bank's clock may be ahead of ours."""
     deposit = await deposited(scene, await scene.person(), 400)
     made = await scene.admin.give_back(f"{deposit.transaction_id}:deposit", "R01")
     clock = SettableClock(made.returned_at - timedelta(minutes=1))
     activities = return_activities.ReturnActivities({scene.bank.name: scene.bank}, scene.directory, scene.ledger, clock)
     command = FindReturns(bank=scene.bank.name, since=made.returned_at)
-    for after, found in ((timedelta(0), False), (timedelta(minutes=2), True)):
-        clock.advance(after)
-        read = await ActivityEnvironment().run(activities.find_returns, command)
-        assert (made.return_id in {request.notice.reference for request in read.returns}, read.until) == (
-            found,
-            clock.now(),
-        )
+    read = await ActivityEnvironment().run(activities.find_returns, command)
+    assert made.return_id in {request.notice.reference for request in read.returns}
+    assert read.until == clock.now()
     await watch(scene)
     await booking_of(scene, made.return_id).result()
 
