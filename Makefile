@@ -34,8 +34,8 @@ demo: up ## Start the platform and watch money move through the REST API
 test: $(STAMP) ## Run the test suite on the real servers of the embedded stack (under 10 minutes)
 # Most of it is waiting for servers, so that two runs beside each other take little longer than one.
 	@$(BIN)/python -m tests.side_by_side -m "not slow" $(ARGS) -- --ignore=tests/workflow -- tests/workflow
-test-slow: $(STAMP) ## Run the rest: every server and role killed, the supervisor's deaths, operators
-	@$(BIN)/python -m tests.side_by_side -m slow $(ARGS) -- --ignore=tests/e2e -- tests/e2e
+test-slow: $(STAMP) ## Run the rest: every server and role killed, the fault matrix, operators
+	@$(BIN)/python -m tests.side_by_side -m slow $(ARGS) -- --ignore=tests/e2e --ignore=tests/workflow -- tests/e2e tests/workflow
 test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
 matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/reference/fault-matrix.md anew (2 minutes)
