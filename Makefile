@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill matrix simulate mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards install
+.PHONY: help up down reset demo test test-slow test-kill matrix simulate mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -50,17 +50,20 @@ check: $(STAMP) ## Lint, format, strict types, import contracts, dead links
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/house
-bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for about 15 minutes)
+bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for about 20 minutes)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.ledger $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.lanes $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.shards $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks.banks $(if $(QUICK),--quick)
 bench-ledger: $(STAMP) ## Measure the ledger alone, against TPC-B and the textbook (QUICK=1 for under 5 minutes)
 	@$(BIN)/python -m benchmarks.ledger $(if $(QUICK),--quick)
 bench-lanes: $(STAMP) ## Measure the lanes through the API, and what a transfer costs in each (QUICK=1 for about 4 minutes)
 	@$(BIN)/python -m benchmarks.lanes $(if $(QUICK),--quick)
 bench-shards: $(STAMP) ## Measure one, two and four shards, and transfers across them (QUICK=1 for under 2 minutes)
 	@$(BIN)/python -m benchmarks.shards $(if $(QUICK),--quick)
+bench-banks: $(STAMP) ## Measure a bank beside a dead one, and how what waited is made good (QUICK=1 for about 4 minutes)
+	@$(BIN)/python -m benchmarks.banks $(if $(QUICK),--quick)
 
 ##@ Maintain
 format: $(STAMP) ## Format and fix what can be fixed
