@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import structlog
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import answer
 from api.attention_bodies import ApproveBody, ForceBody, ResolveBody, RetryBody
@@ -44,9 +44,25 @@ router: Final = APIRouter(route_class=JsonRoute, tags=["operators"])
 log = structlog.get_logger("api.audit")
 
 LONGEST_PAGE: Final = 200
-LONGEST_AGE_SECONDS: Final = 366 * 24 * 3600
+_LONGEST_AGE_SECONDS: Final = 366 * 24 * 3600
 
-Word = Annotated[str | None, Query(max_length=100, pattern="^[a-z][a-z0-9_-]*$")]
+_Word = Annotated[str | None, Query(max_length=100, pattern="^[a-z][a-z0-9_-]*$")]
+
+
+def _filter(
+    reason: _Word = None,
+    step: _Word = None,
+    bank: _Word = None,
+    older_than_seconds: Annotated[
+        int | None, Query(ge=0, le=_LONGEST_AGE_SECONDS, description="Parked for at least so long.")
+    ] = None,
+) -> AttentionFilter:
+    before = datetime.now(UTC) - timedelta(seconds=older_than_seconds) if older_than_seconds is not None else None
+    return AttentionFilter(reason=reason, step=step, bank=bank, before=before)
+
+
+Filter = Annotated[AttentionFilter, Depends(_filter)]
+"""What is listed, from the query: by any of reason, step, bank and age."""
 
 
 def _responses(description: str, *more: type[SagapayError]) -> Responses:
@@ -64,18 +80,11 @@ async def list_attention(
     caller: Operator,
     backends: Reach,
     *,
-    reason: Word = None,
-    step: Word = None,
-    bank: Word = None,
-    older_than_seconds: Annotated[
-        int | None, Query(ge=0, le=LONGEST_AGE_SECONDS, description="Parked for at least so long.")
-    ] = None,
+    wanted: Filter,
     limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """Of all clients, oldest first, by any of reason, step, bank and age."""
-    before = datetime.now(UTC) - timedelta(seconds=older_than_seconds) if older_than_seconds is not None else None
-    wanted = AttentionFilter(reason=reason, step=step, bank=bank, before=before)
     after = read_attention_cursor(cursor) if cursor is not None else None
     found = await backends.ledger.attention(wanted, after=after, limit=limit + 1)
     more = attention_cursor(found[limit - 1].transaction_id) if len(found) > limit else None

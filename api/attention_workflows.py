@@ -1,6 +1,6 @@
 """What operators do about batches and returns that need a person: list them, look at one, retry."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final
 
 import structlog
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from api.answers import answer
-from api.attention import LONGEST_AGE_SECONDS, LONGEST_PAGE, Word
+from api.attention import LONGEST_PAGE, Filter
 from api.attention_bodies import RetryBody
 from api.backends import Backends, Reach
 from api.cursors import read_workflows_cursor, workflows_cursor
@@ -19,7 +19,6 @@ from api.operating import asked_by
 from api.parked_workflows import ParkedWorkflow, ParkedWorkflows
 from api.security import Operator
 from api.views import View
-from domain.contracts.operators import AttentionFilter
 from domain.errors import CannotRetry, Forbidden, InvalidCursor, NotFound, WorkflowsUnavailable
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["operators"])
@@ -72,18 +71,11 @@ async def list_parked_workflows(
     caller: Operator,
     backends: Reach,
     *,
-    reason: Word = None,
-    step: Word = None,
-    bank: Word = None,
-    older_than_seconds: Annotated[
-        int | None, Query(ge=0, le=LONGEST_AGE_SECONDS, description="Parked for at least so long.")
-    ] = None,
+    wanted: Filter,
     limit: Annotated[int, Query(ge=1, le=LONGEST_PAGE)] = 50,
     cursor: Annotated[str | None, Query(max_length=2_000)] = None,
 ) -> Response:
     """Of all clients, by any of reason, step, bank and age. What has just parked is found a moment later."""
-    before = datetime.now(UTC) - timedelta(seconds=older_than_seconds) if older_than_seconds is not None else None
-    wanted = AttentionFilter(reason=reason, step=step, bank=bank, before=before)
     after = read_workflows_cursor(cursor) if cursor is not None else None
     found, rest = await _parked(backends).page(wanted, after=after, limit=limit)
     more = workflows_cursor(rest) if rest is not None else None
