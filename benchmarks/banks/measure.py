@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bank_adapters.simulated.adapter import SimulatedBank
-from benchmarks.banks.worker import OTHER, OtherBank
+from benchmarks.banks.worker import CALLS_PER_SECOND
 from domain.contracts.payments import RetryPlan
 from domain.transactions import TransactionStatus
 from infra.settings import Settings
 from tests.money.scratch import Databases
-from tests.stack.bank import BankProcess, running_bank
+from tests.stack.bank import OTHER, BankProcess, other_bank, running_bank
 from tests.stack.servers import running_servers
 from tests.workflow.scene import Payment, Person, Scene, open_scene
 from tests.workflow.temporal_server import running_temporal
@@ -79,7 +79,7 @@ async def two_banks(home: Path) -> AsyncIterator[tuple[Scene, Scene]]:
 
 @asynccontextmanager
 async def _other(settings: Settings, here: Scene, process: BankProcess) -> AsyncIterator[Scene]:
-    bank: Any = OtherBank(SimulatedBank(process.url, settings.bank_request_timeout_seconds))
+    bank = other_bank(SimulatedBank(process.url, settings.bank_request_timeout_seconds), CALLS_PER_SECOND)
     async with process.admin() as admin:
         yield replace(here, bank=bank, process=process, admin=admin)
     await bank.aclose()

@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -18,14 +18,9 @@ from bank_adapters.port import BankAdapter, BankPayment, NotSeen, PaymentInstruc
 from bank_adapters.registry import open_bank
 from bank_adapters.simulated.adapter import SimulatedBank
 from domain.errors import SagapayError
-from infra.secrets import Cipher
 from infra.settings import Settings, settings
-from infra.temporal import connect
-from ledger.batches import Batches
-from ledger.directory import Directory
-from ledger.local import LocalLedger
 from tests.matrix.cells import Call, Crash
-from worker import build_workers
+from tests.workflow.worker_process import work_for
 
 PATIENT_SECONDS = 60.0
 """How long a request waits that is to be at the bank when its sender dies."""
@@ -103,24 +98,10 @@ class GatedBank:
 
 async def work(folder: Path, own: Settings) -> None:
     """Polls every queue until it is killed."""
-    gates = Gates(folder)
-    async with AsyncExitStack() as stack:
-        ledger = LocalLedger(own)
-        stack.push_async_callback(ledger.aclose)
-        bank = open_bank(SimulatedBank.NAME, own)
-        patient = open_bank(
-            SimulatedBank.NAME, own.model_copy(update={"bank_request_timeout_seconds": PATIENT_SECONDS})
-        )
-        gated: Any = GatedBank(bank, patient, gates)
-        directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(own))
-        client = await connect(own)
-        for worker in build_workers(
-            client, ledger, directory, Batches(ledger.shards), {bank.name: gated}, settings=own
-        ):
-            await stack.enter_async_context(worker)
-        (own.state_dir / "ready").mkdir(exist_ok=True)
-        (own.state_dir / "ready" / "worker").touch()
-        await asyncio.Event().wait()
+    bank = open_bank(SimulatedBank.NAME, own)
+    patient = open_bank(SimulatedBank.NAME, own.model_copy(update={"bank_request_timeout_seconds": PATIENT_SECONDS}))
+    gated: Any = GatedBank(bank, patient, Gates(folder))
+    await work_for({bank.name: gated}, own)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 import httpx
 
-from bank_adapters.port import BankAdapter
+from bank_adapters.port import BankAdapter, Capabilities
 from bank_adapters.simulator.client import BankAdmin
 from infra.local.child import Child, Command
 from infra.local.probes import free_ports
 
+OTHER: Final = "other"
 START_SECONDS = 30.0
 GRACE_SECONDS = 5.0
 
@@ -102,3 +104,25 @@ async def link_customer(
     approval = await admin.approve(link.link_token, opening_balance=opening_balance, currency=currency)
     account = await bank.exchange_public_token(approval.public_token)
     return Customer(approval.account_id, account.account_token)
+
+
+@dataclass
+class _OtherBank:
+    bank: BankAdapter
+    calls_per_second: float | None
+    name: str = OTHER
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.bank, name)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        able = self.bank.capabilities
+        return able if self.calls_per_second is None else replace(able, calls_per_second=self.calls_per_second)
+
+
+def other_bank(bank: BankAdapter, calls_per_second: float | None = None) -> BankAdapter:
+    """The same bank under the name OTHER, perhaps with another limit."""
+    other: Any = _OtherBank(bank, calls_per_second)
+    adapter: BankAdapter = other
+    return adapter

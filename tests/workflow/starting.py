@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from domain.contracts.payments import PAYMENT_QUEUE, TRANSFER_QUEUE, PaymentRequest, PaymentResult
 from domain.contracts.workflows import ACCEPTED_UPDATE, DEPOSIT_WORKFLOW, TRANSFER_WORKFLOW, WITHDRAWAL_WORKFLOW
 from domain.transactions import TransactionKind
+from infra.payments import start_payment
 from infra.temporal import payment_attributes
 
 REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
@@ -70,16 +71,8 @@ async def accepted(client: Client, request: PaymentRequest) -> PaymentResult:
 
 async def start_without_waiting(client: Client, request: PaymentRequest) -> WorkflowHandle[object, PaymentResult]:
     """A bank payment that nobody waits for, as the sweeper starts it."""
-    return await client.start_workflow(
-        DEPOSIT_WORKFLOW if request.kind is TransactionKind.DEPOSIT else WITHDRAWAL_WORKFLOW,
-        request,
-        id=request.workflow_id,
-        task_queue=PAYMENT_QUEUE,
-        result_type=PaymentResult,
-        id_reuse_policy=REUSE,
-        id_conflict_policy=CONFLICT,
-        search_attributes=payment_attributes(request),
-    )
+    assert await start_payment(client, request, "by a test")
+    return client.get_workflow_handle(request.workflow_id, result_type=PaymentResult)
 
 
 async def start_bank_payment(

@@ -2,18 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from bank_adapters.port import BankAdapter
 from bank_adapters.simulated.adapter import SimulatedBank
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.transactions import TransactionStatus
 from infra.settings import Settings
 from ledger.batches import Batches
-from tests.stack.bank import BankProcess, running_bank
+from tests.stack.bank import BankProcess, other_bank, running_bank
 from tests.workflow.scene import Scene, open_scene, polling, until
 from worker import build_workers
 
@@ -22,18 +20,6 @@ pytestmark = pytest.mark.slow
 PLACES = 3
 """Calls to one bank that the worker makes at once."""
 WAITING = 2 * PLACES
-OTHER = "other"
-
-
-@dataclass
-class OtherBank:
-    """The simulated bank under another name."""
-
-    bank: BankAdapter
-    name: str = OTHER
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.bank, name)
 
 
 @pytest.fixture
@@ -50,7 +36,7 @@ async def scenes(
     settings = own_stage[0].model_copy(update={"worker_max_concurrent": PLACES})
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(open_scene(settings, own_stage[1]))
-        bank: Any = OtherBank(SimulatedBank(other_process.url, request_timeout_seconds=60))
+        bank = other_bank(SimulatedBank(other_process.url, request_timeout_seconds=60))
         stack.push_async_callback(bank.aclose)
         admin = await stack.enter_async_context(other_process.admin())
         there = replace(here, bank=bank, process=other_process, admin=admin)

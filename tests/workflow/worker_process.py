@@ -1,16 +1,24 @@
-"""The worker as a process of its own."""
+"""The worker as a process of its own, and what such a process does that has banks of a test's own."""
 
+import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from bank_adapters.port import BankAdapter
 from infra.local.child import Child, Command
-from infra.secrets import keys_file
+from infra.role import READY_FOLDER
+from infra.secrets import Cipher, keys_file
 from infra.settings import Settings
+from infra.temporal import connect
+from ledger.batches import Batches
+from ledger.directory import Directory
+from ledger.local import LocalLedger
 from tests.workflow.scene import until
+from worker import build_workers
 
 
 class WorkerProcess:
@@ -20,7 +28,7 @@ class WorkerProcess:
     """
 
     def __init__(self, home: Path, settings: Settings, *words: str, **variables: str) -> None:
-        self._ready = home / "ready" / "worker"
+        self._ready = _ready_file(home)
         self._command = Command(
             name="worker",
             argv=[sys.executable, *(words or ("worker.py",))],
@@ -72,3 +80,21 @@ async def running_worker(home: Path, settings: Settings, *words: str, **variable
         yield worker
     finally:
         worker.stop()
+
+
+async def work_for(banks: Mapping[str, BankAdapter], own: Settings) -> None:
+    """In such a process: poll every queue with these banks until it is killed, and say when it is ready."""
+    async with AsyncExitStack() as stack:
+        ledger = LocalLedger(own)
+        stack.push_async_callback(ledger.aclose)
+        directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(own))
+        for worker in build_workers(await connect(own), ledger, directory, Batches(ledger.shards), banks, settings=own):
+            await stack.enter_async_context(worker)
+        ready = _ready_file(own.state_dir)
+        ready.parent.mkdir(exist_ok=True)
+        ready.touch()
+        await asyncio.Event().wait()
+
+
+def _ready_file(home: Path) -> Path:
+    return home / READY_FOLDER / "worker"
