@@ -1,11 +1,12 @@
 """The front desk: every request of the platform passes here, and here the bank misbehaves when it was told to."""
 
 import asyncio
+from collections import defaultdict
 from typing import Final, TypeVar
 
 from bank_adapters.simulator import faults
 from bank_adapters.simulator.database import Database, Session, Work
-from bank_adapters.simulator.faults import FaultKind, Operation, Taken, Whose
+from bank_adapters.simulator.faults import Fault, FaultKind, Operation, Taken, Whose
 from bank_adapters.simulator.problems import Broken, Down, Hung
 
 # Longer than any caller waits; then the connection is answered, so that nothing hangs for ever.
@@ -21,10 +22,19 @@ class Desk:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._leaving = asyncio.Event()
+        self._removed: defaultdict[int, asyncio.Event] = defaultdict(asyncio.Event)
 
     def leave(self) -> None:
         """Let go of every request that hangs, with a 504."""
         self._leaving.set()
+
+    async def remove_faults(self, fault_id: int | None) -> int:
+        """End one fault, or (None) all, and let whom a slow one holds up go on. Returns how many."""
+        count = await self.database.run(lambda session: faults.remove(session, fault_id))
+        for known, removed in self._removed.items():
+            if fault_id in {None, known}:
+                removed.set()
+        return count
 
     async def serve(self, operation: Operation, whose: Whose, work: Work[T]) -> tuple[T, Taken]:
         """The result of `work`, and the faults that still concern its answer. `whose` names the account.
@@ -45,12 +55,22 @@ class Desk:
 
     async def _delay(self, before: Taken) -> None:
         if FaultKind.SLOW in before:
-            await self._hang(before[FaultKind.SLOW].seconds or SLOW_SECONDS)
+            await self._wait(before[FaultKind.SLOW])
         if FaultKind.DOWN in before:
             raise Down
         if FaultKind.TIMEOUT_BEFORE in before:
             await self._hang(HANG_SECONDS)
             raise Hung
+
+    async def _wait(self, slow: Fault) -> None:
+        """For as long as it says, or until it is removed."""
+        hanging = asyncio.ensure_future(self._hang(slow.seconds or SLOW_SECONDS))
+        removed = asyncio.ensure_future(self._removed[slow.fault_id].wait())
+        await asyncio.wait({hanging, removed}, return_when=asyncio.FIRST_COMPLETED)
+        removed.cancel()
+        if hanging.done():
+            hanging.result()
+        hanging.cancel()
 
     async def _hang(self, seconds: float) -> None:
         try:

@@ -179,13 +179,13 @@ async def list_faults(desk: DeskHere) -> FaultsView:
 @router.delete("/v1/faults")
 async def clear_faults(desk: DeskHere) -> CountView:
     """Behave again."""
-    return CountView(count=await desk.database.run(lambda session: faults.remove(session, None)))
+    return CountView(count=await desk.remove_faults(None))
 
 
 @router.delete("/v1/faults/{fault_id}", responses=NOT_FOUND)
 async def remove_fault(desk: DeskHere, fault_id: int) -> CountView:
     """End one fault."""
-    count = await desk.database.run(lambda session: faults.remove(session, fault_id))
+    count = await desk.remove_faults(fault_id)
     if not count:
         raise FaultUnknown
     return CountView(count=count)

@@ -72,9 +72,9 @@ class Scene:
         times: int | None = 1,
         code: str | None = None,
         seconds: float | None = None,
-    ) -> None:
-        """Misbehave towards this scene's customer only."""
-        await self.admin.set_fault(
+    ) -> int:
+        """Misbehave towards this scene's customer only. Returns the fault's id."""
+        set_now = await self.admin.set_fault(
             kind,
             operation=operation,
             account=self.customer.account_id,
@@ -82,6 +82,7 @@ class Scene:
             code=code,
             seconds=seconds,
         )
+        return set_now.fault_id
 
 
 @pytest.fixture
@@ -130,6 +131,20 @@ async def test_slow_but_in_time(scene: Scene) -> None:
     started = time.monotonic()
     assert (await scene.bank.pull(scene.instruct())).state is PaymentState.SETTLED
     assert time.monotonic() - started >= 0.4
+
+
+async def test_who_is_held_up_by_a_slow_bank_goes_on_when_the_fault_is_removed(scene: Scene) -> None:
+    fault_id = await scene.fault(FaultKind.SLOW, operation=Operation.PULL, seconds=600)
+    asked = scene.instruct()
+    with pytest.raises(BankUnknown):
+        await scene.bank.pull(asked)
+    assert await scene.bank.look_up(asked.reference) == NotSeen(reference=asked.reference)
+    await scene.admin.remove_fault(fault_id)
+    for _ in range(100):
+        if await scene.balance() != OPENING:
+            break
+        await asyncio.sleep(0.05)
+    assert (await scene.look_up(asked)).state is PaymentState.SETTLED
 
 
 async def test_slower_than_our_patience_is_unknown_and_turns_up_late(scene: Scene) -> None:
