@@ -70,6 +70,10 @@ class Step(StrEnum):
     RELEASE_WITHDRAWAL = "release_withdrawal"
     RETURN_DEPOSIT = "return_deposit"
     RETURN_WITHDRAWAL = "return_withdrawal"
+    SUSPEND_OUTGOING = "suspend_outgoing"
+    SUSPEND_INCOMING = "suspend_incoming"
+    CLEAR_OUTGOING = "clear_outgoing"
+    CLEAR_INCOMING = "clear_incoming"
 
 
 class StepDecision(StrEnum):

@@ -13,6 +13,7 @@ from domain.clock import Clock
 from domain.contracts.holds import HoldRequest
 from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, OperatorAction
 from domain.contracts.payments import CONTRADICTION, Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.contracts.suspense import Clearing, NewSuspenseItem, SuspenseItem
 from domain.contracts.wallets import WalletChange
 from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
 from domain.holds import HoldStatus
@@ -27,6 +28,7 @@ from ledger.received import Received
 from ledger.rules import RULES
 from ledger.service import AcceptedHold, ChangedWallet, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shard, Shards
+from ledger.suspense import Suspense
 from ledger.wallet_changes import change_wallet
 from ledger.work import Begin, EndHold, PlaceHold, Receive, Take
 from ledger.writers import Writers
@@ -55,6 +57,7 @@ class LocalLedger:
         self._default_limits = settings.default_limits()
         self._deposit_terms = settings.deposit_terms()
         self._received = Received(self.shards)
+        self._suspense = Suspense(self.shards, self._clock)
         self._writers = [
             Writers(
                 shard.engine,
@@ -173,6 +176,18 @@ class LocalLedger:
         """See LedgerService."""
         async with reading(self.shards.of(wallet_id).engine) as connection:
             return await queries.find_holds(connection, wallet_id, before, limit)
+
+    async def suspend(self, item: NewSuspenseItem) -> SuspenseItem:
+        """See LedgerService."""
+        return await self._suspense.suspend(item)
+
+    async def clear_suspense(self, clearing: Clearing) -> SuspenseItem:
+        """See LedgerService."""
+        return await self._suspense.clear(clearing)
+
+    async def find_suspense(self, bank: str, return_reference: str) -> SuspenseItem | None:
+        """See LedgerService."""
+        return await self._suspense.find(bank, return_reference)
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:
         """See LedgerService."""

@@ -235,7 +235,7 @@ async def _lock_accounts(
         (statements.DATABASE_TIME, {}),
     )
     claimed = frozenset(row.key_digest for row in answers.pop()) if keyed else frozenset[str]()
-    accounts = [_account_in(row) for row in answers.pop()] if ids else []
+    accounts = [account_in(row) for row in answers.pop()] if ids else []
     book = Book(accounts, now, [hold_of(row) for row in answers.pop()] if hold_ids else [])
     book.demand_system_accounts(item.wanted for item in items)
     return book, claimed
@@ -248,7 +248,8 @@ def _hold_of(item: _Item) -> HoldId | None:
     return item.work.request.hold_id if isinstance(item.work, Begin) and item.answer is None else None
 
 
-def _account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
+def account_in(row: Any) -> Account:  # noqa: ANN401  -- a row of the driver's
+    """An account as LOCK_ACCOUNTS answers it."""
     digits, kind, currency, balance, held, floor, version, status, *rules = row
     return Account(digits, kind, currency, balance, held, floor, version, AccountStatus(status), *rules)
 

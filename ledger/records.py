@@ -164,8 +164,87 @@ def _waiting(deferred: Deferral) -> Row:
     return {"deferred": str(deferred.amount), "available_at": deferred.available_at}
 
 
-class StepRecord:
-    """The rows of one step of `transaction`, all stamped with the same `at`."""
+class PostingRecord:
+    """The rows of one step under a transaction's id, all stamped with the same `at`."""
+
+    def __init__(
+        self, writing: Writing, transaction_id: TransactionId, step: Step, at: datetime, effective_at: datetime
+    ) -> None:
+        self._writing = writing
+        self._transaction_id = transaction_id
+        self.step = step
+        self.at = at
+        self.effective_at = effective_at
+        self._hex = transaction_id.hex
+        self._bucket = transaction_id.bucket
+        self._posting_id: str | None = None
+
+    def add_step(self, decision: StepDecision, detail: Row, refused: Failure | None = None) -> str:
+        """The step's outcome, and its line of the timeline; the digits of that line's id. Comes after its entries."""
+        event_id = self._writing.new_id(self._bucket)
+        self._writing.add(
+            "steps",
+            {
+                "transaction_id": self._hex,
+                "step": self.step,
+                "outcome": decision,
+                "refusal_code": refused.code if refused else None,
+                "refusal_detail": refused.detail if refused else None,
+                "posting_id": self._posting_id,
+                "event_id": event_id,
+                "detail": detail,
+                "effective_at": self.effective_at,
+                "created_at": self.at,
+            },
+        )
+        return event_id
+
+    def post(self, debited: Account, credited: Account, amount: int) -> None:
+        """Move minor units: a pair of entries of the step's one posting, in the order in which they are posted."""
+        self._posting_id = self._posting_id or self._writing.new_id(self._bucket)
+        self._entry(self._posting_id, debited, "DEBIT", amount)
+        self._entry(self._posting_id, credited, "CREDIT", amount)
+
+    def _entry(self, posting_id: str, account: Account, side: Side, amount: int) -> None:
+        account.apply(side, amount)
+        entry_id = self._writing.new_id(self._bucket)
+        line: Row = {
+            "amount": amount,
+            "currency": account.currency,
+            "balance_after": account.balance,
+            "version": account.version,
+        }
+        self._writing.add(
+            "entries",
+            {
+                "entry_id": entry_id,
+                "posting_id": posting_id,
+                "transaction_id": self._hex,
+                "account_id": account.hex,
+                "type": side,
+                "created_at": self.at,
+                **line,
+            },
+        )
+        account_id = account.public_id
+        told: Row = {
+            "entry_id": EntryId.from_hex(entry_id),
+            "posting_id": PostingId.from_hex(posting_id),
+            "tx_id": self._transaction_id,
+            "account_id": account_id,
+            "side": side,
+            "timestamp": self.at,
+            **line,
+        }
+        self._writing.tell(ENTRIES_TOPIC, account_id, "entry.posted", entry_id, told)
+
+    def save(self, account: Account) -> None:
+        """Store an account's new balance, held amount and version."""
+        self._writing.save(account, self.at)
+
+
+class StepRecord(PostingRecord):
+    """The rows of one step of `transaction`."""
 
     def __init__(
         self,
@@ -177,16 +256,10 @@ class StepRecord:
         *,
         rail: Rail | None = None,
     ) -> None:
-        self._writing = writing
+        super().__init__(writing, transaction.transaction_id, step, at, effective_at)
         self.transaction = transaction
-        self.step = step
-        self.at = at
-        self.effective_at = effective_at
         self.rail = rail
         self.deferred: Deferral | None = None
-        self._hex = transaction.transaction_id.hex
-        self._bucket = transaction.transaction_id.bucket
-        self._posting_id: str | None = None
 
     def outcome(
         self,
@@ -200,24 +273,12 @@ class StepRecord:
         """The step's outcome and where it leaves the transaction, with its event. Comes last."""
         txn = self.transaction
         refused = failure if decision is StepDecision.REFUSED else None
-        event_id = self._writing.new_id(self._bucket)
-        self._writing.add(
-            "steps",
-            {
-                "transaction_id": self._hex,
-                "step": self.step,
-                "outcome": decision,
-                "refusal_code": refused.code if refused else None,
-                "refusal_detail": refused.detail if refused else None,
-                "posting_id": self._posting_id,
-                "event_id": event_id,
-                "detail": _reason(failure, notice)
-                | ({"rail": self.rail} if self.rail else {})
-                | (_waiting(self.deferred) if self.deferred else {}),
-                "effective_at": self.effective_at,
-                "created_at": self.at,
-            },
+        detail = (
+            _reason(failure, notice)
+            | ({"rail": self.rail} if self.rail else {})
+            | (_waiting(self.deferred) if self.deferred else {})
         )
+        event_id = self.add_step(decision, detail, refused)
         if new:
             self._writing.add("transactions", self._new_transaction(status, failure))
         elif status != txn.status:
@@ -255,46 +316,6 @@ class StepRecord:
             **self._standing(status, failure),
         }
 
-    def post(self, debited: Account, credited: Account, amount: int) -> None:
-        """Move minor units: a pair of entries of the step's one posting, in the order in which they are posted."""
-        self._posting_id = self._posting_id or self._writing.new_id(self._bucket)
-        self._entry(self._posting_id, debited, "DEBIT", amount)
-        self._entry(self._posting_id, credited, "CREDIT", amount)
-
-    def _entry(self, posting_id: str, account: Account, side: Side, amount: int) -> None:
-        account.apply(side, amount)
-        txn = self.transaction
-        entry_id = self._writing.new_id(self._bucket)
-        line: Row = {
-            "amount": amount,
-            "currency": account.currency,
-            "balance_after": account.balance,
-            "version": account.version,
-        }
-        self._writing.add(
-            "entries",
-            {
-                "entry_id": entry_id,
-                "posting_id": posting_id,
-                "transaction_id": self._hex,
-                "account_id": account.hex,
-                "type": side,
-                "created_at": self.at,
-                **line,
-            },
-        )
-        account_id = account.public_id
-        told: Row = {
-            "entry_id": EntryId.from_hex(entry_id),
-            "posting_id": PostingId.from_hex(posting_id),
-            "tx_id": txn.transaction_id,
-            "account_id": account_id,
-            "side": side,
-            "timestamp": self.at,
-            **line,
-        }
-        self._writing.tell(ENTRIES_TOPIC, account_id, "entry.posted", entry_id, told)
-
     def place_hold(self, account: Account, deferred: Deferral | None = None) -> None:
         """Reserve the transaction's amount, or what of a deposit is deferred."""
         self.deferred = deferred
@@ -328,10 +349,6 @@ class StepRecord:
     def draw_on(self, hold: Hold) -> None:
         """Store what is left of a client's hold after this capture."""
         self._writing.move(hold, self.at, self.transaction.transaction_id)
-
-    def save(self, account: Account) -> None:
-        """Store an account's new balance, held amount and version."""
-        self._writing.save(account, self.at)
 
     def _tell_transaction(
         self, status: TransactionStatus, failure: Failure | None, notice: ReturnNotice | None, event_id: str

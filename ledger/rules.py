@@ -21,6 +21,13 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement, clearing a
 | release_withdrawal | | | released | failed |
 | return_deposit | receivable | bank settlement | captured, of what was at risk | returned |
 | return_withdrawal | bank settlement | source wallet | | returned |
+| suspend_outgoing | suspense | bank settlement | | |
+| suspend_incoming | bank settlement | suspense | | |
+| clear_outgoing | bank settlement | suspense | | |
+| clear_incoming | suspense | bank settlement | | |
+
+The last four are no payment's: they book what a bank has taken from us or sent to us and is not, or not yet, any
+payment's (`ledger/suspense.py`).
 
 A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
 received on the receiver's shard, where its transaction is not recorded.
@@ -50,6 +57,7 @@ class Role(StrEnum):
     DUE_TO = "due_to"
     DUE_FROM = "due_from"
     RECEIVABLE = "receivable"
+    SUSPENSE = "suspense"
 
 
 class HoldChange(StrEnum):
@@ -73,11 +81,12 @@ class Rule:
     """One row of the table. A first step decides (funds, frozen, closed); a later one only finishes.
 
     `after` is a step that must have been posted before; `not_after` one that must not have been. A step taken
-    `elsewhere`, on the other shard of a payment, decides too; its payment is not recorded there.
+    `elsewhere`, on the other shard of a payment, decides too; its payment is not recorded there. A step without `kind`
+    is no payment's.
     """
 
-    kind: TransactionKind
-    then: TransactionStatus
+    kind: TransactionKind | None = None
+    then: TransactionStatus = TransactionStatus.PROCESSING
     first: bool = False
     elsewhere: bool = False
     debit: Role | None = None
@@ -98,8 +107,8 @@ class Rule:
 
     @property
     def leads_to(self) -> TransactionStatus | None:
-        """The status that the step moves its payment to; None for one that is taken when it has its last already."""
-        return None if self.hold is HoldChange.MATURE else self.then
+        """The status that the step moves its payment to; None where it has its last already, or there is none."""
+        return None if self.kind is None or self.hold is HoldChange.MATURE else self.then
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -192,6 +201,10 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
         Step.RETURN_WITHDRAWAL: Rule(
             kind=_WITHDRAWAL, debit=Role.SETTLEMENT, credit=Role.SOURCE, after=Step.SETTLE_WITHDRAWAL, then=_RETURNED
         ),
+        Step.SUSPEND_OUTGOING: Rule(debit=Role.SUSPENSE, credit=Role.SETTLEMENT),
+        Step.SUSPEND_INCOMING: Rule(debit=Role.SETTLEMENT, credit=Role.SUSPENSE),
+        Step.CLEAR_OUTGOING: Rule(debit=Role.SETTLEMENT, credit=Role.SUSPENSE, after=Step.SUSPEND_OUTGOING),
+        Step.CLEAR_INCOMING: Rule(debit=Role.SUSPENSE, credit=Role.SETTLEMENT, after=Step.SUSPEND_INCOMING),
     }
 )
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from domain.contracts.holds import HoldRequest
 from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, OperatorAction
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
+from domain.contracts.suspense import Clearing, NewSuspenseItem, SuspenseItem
 from domain.contracts.wallets import WalletChange, WalletLimits
 from domain.holds import HoldStatus
 from domain.ids import ActionId, BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
@@ -213,6 +214,18 @@ class LedgerService(Protocol):
 
     async def holds(self, wallet_id: WalletId, *, before: HoldId | None, limit: int) -> Sequence[Hold]:
         """The holds that clients placed on a wallet, newest first, from before `before`."""
+        ...
+
+    async def suspend(self, item: NewSuspenseItem) -> SuspenseItem:
+        """Book what a bank has moved and is no payment's on a suspense account, once; repeated, what was recorded."""
+        ...
+
+    async def clear_suspense(self, clearing: Clearing) -> SuspenseItem:
+        """Take an item off the suspense account, once. What was done first stays and is answered. Raises NotFound."""
+        ...
+
+    async def find_suspense(self, bank: str, return_reference: str) -> SuspenseItem | None:
+        """The suspense item of a bank's return, if it ever was one."""
         ...
 
     async def note_attention(self, transaction_id: TransactionId, attention: Attention | None) -> None:

@@ -25,25 +25,33 @@ ReadBanks = Callable[[], Awaitable[Sequence[BankBalance]]]
 """Asks every bank for its statement's balance, in every currency. Raises what its adapter raises."""
 
 
-def _per_bank(kind: str, statuses: str) -> str:
+def _per_bank(kind: str, statuses: str, more: str = "") -> str:
     # Built of the constants below alone.
     return f"""
         SELECT coalesce(s.bank, a.bank) || ' ' || coalesce(s.currency, a.currency) AS subject,
                format('our %s accounts hold %s, our payments say %s', '{kind}', coalesce(a.balance, 0),
                       coalesce(s.amount, 0)) AS detail
-        FROM (
+        FROM (SELECT bank, currency, sum(amount) AS amount FROM (
             SELECT t.bank, t.currency, sum(CASE '{kind}' WHEN rule.debit THEN t.amount ELSE -t.amount END) AS amount
             FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
             JOIN {RULES_TABLE} ON rule.step = s.step
             WHERE t.status IN ({statuses}) AND s.outcome = 'posted' AND '{kind}' IN (rule.debit, rule.credit)
             GROUP BY t.bank, t.currency
-        ) s FULL JOIN (
+            {more}
+        ) part GROUP BY bank, currency) s FULL JOIN (
             SELECT split_part(split_part(code, ':', 2), '.', 1) AS bank, currency, sum(balance) AS balance
             FROM ledger.accounts WHERE kind = '{kind}' GROUP BY 1, 2
         ) a USING (bank, currency)
         WHERE coalesce(a.balance, 0) <> coalesce(s.amount, 0)
     """
 
+
+# Open items: posted and not cleared.
+_SUSPENDED: Final = """
+    SELECT i.bank, i.currency, i.moved, i.created_at FROM ledger.suspense_items i
+    WHERE NOT EXISTS (SELECT FROM ledger.transaction_steps s WHERE s.transaction_id = i.item_id
+                      AND s.step IN ('clear_outgoing', 'clear_incoming') AND s.outcome = 'posted')
+"""
 
 CLEARING: Final = NothingIn(
     number=8,
@@ -57,13 +65,45 @@ CLEARING: Final = NothingIn(
 SETTLED: Final = NothingIn(
     number=8,
     name="settled payments",
-    sentence="Bank settlement holds exactly what finished payments have settled.",
+    sentence="Bank settlement holds exactly what finished payments have settled, and what is in suspense.",
     rows=Rows.TRANSACTIONS,
     goes=Pass.WHOLE,
-    query=_per_bank("bank_settlement", "'succeeded', 'failed', 'returned'"),
+    query=_per_bank(
+        "bank_settlement",
+        "'succeeded', 'failed', 'returned'",
+        f"UNION ALL SELECT bank, currency, moved FROM ({_SUSPENDED}) open_items",
+    ),
 )
 
-# A payment that is open, or was settled here after the banks were asked, may be on one side only, by its whole amount.
+SUSPENSE: Final = NothingIn(
+    number=8,
+    name="suspense",
+    sentence="Suspense holds exactly what banks have moved and is no payment's, each item posted once.",
+    rows=Rows.TRANSACTIONS,
+    goes=Pass.WHOLE,
+    query=f"""
+        SELECT coalesce(s.bank, a.bank) || ' ' || coalesce(s.currency, a.currency) AS subject,
+               format('our suspense accounts hold %s, our items say %s', coalesce(a.balance, 0), coalesce(s.moved, 0))
+               AS detail
+        FROM (
+            SELECT bank, currency, sum(moved) AS moved FROM ({_SUSPENDED}) open_items GROUP BY bank, currency
+        ) s FULL JOIN (
+            SELECT split_part(code, ':', 2) AS bank, currency, sum(balance) AS balance
+            FROM ledger.accounts WHERE kind = 'suspense' GROUP BY 1, 2
+        ) a USING (bank, currency)
+        WHERE coalesce(a.balance, 0) <> coalesce(s.moved, 0)
+        UNION ALL
+        SELECT 'txn_' || replace(coalesce(i.item_id, s.transaction_id)::text, '-', ''),
+               CASE WHEN i.item_id IS NULL THEN s.step || ' of no suspense item' ELSE 'a suspense item, not posted' END
+        FROM ledger.suspense_items i FULL JOIN (
+            SELECT transaction_id, step FROM ledger.transaction_steps
+            WHERE step IN ('suspend_outgoing', 'suspend_incoming')
+        ) s ON s.transaction_id = i.item_id WHERE i.item_id IS NULL OR s.transaction_id IS NULL
+    """,
+)
+
+# A payment that is open, or was settled here after the banks were asked, may be on one side only, by its whole amount;
+# and so what has come into suspense, or out of it, since.
 _OURS: Final = """
     SELECT bank, currency, sum(balance) AS balance, sum(least_more) AS least_more, sum(most_more) AS most_more,
            sum(in_flight) AS in_flight
@@ -82,6 +122,11 @@ _OURS: Final = """
         SELECT bank, currency, 0, CASE kind WHEN 'withdrawal' THEN -amount ELSE 0 END,
                CASE kind WHEN 'deposit' THEN amount ELSE 0 END, 1
         FROM ledger.transactions WHERE status = 'returned' AND bank IS NOT NULL AND completed_at > :asked_at
+        UNION ALL
+        SELECT i.bank, i.currency, 0, least(0, CASE WHEN s.step LIKE 'suspend_%' THEN -i.moved ELSE i.moved END),
+               greatest(0, CASE WHEN s.step LIKE 'suspend_%' THEN -i.moved ELSE i.moved END), 1
+        FROM ledger.suspense_items i JOIN ledger.transaction_steps s ON s.transaction_id = i.item_id
+        WHERE s.created_at > :asked_at
     ) parts GROUP BY bank, currency
 """
 

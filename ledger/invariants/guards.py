@@ -99,6 +99,7 @@ TRIGGERS: Final = AllOf(
             ('transaction_steps', 'immutable', true), ('transaction_events', 'immutable', true),
             ('idempotency_keys', 'immutable', true),
             ('account_changes', 'immutable', false), ('account_changes', 'never_truncated', false),
+            ('suspense_items', 'immutable', false), ('suspense_items', 'never_truncated', false),
             ('operator_actions', 'immutable', false), ('operator_actions', 'never_truncated', false),
             ('operator_action_marks', 'immutable', false), ('operator_action_marks', 'never_truncated', false),
             ('operator_action_marks', 'force_wants_two', false),

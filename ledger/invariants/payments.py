@@ -50,7 +50,7 @@ STEPS_IN_ORDER: Final = NothingIn(
         FROM (SELECT *, count(*) OVER (PARTITION BY transaction_id, step) AS outcomes FROM steps) s
         LEFT JOIN ledger.transactions t USING (transaction_id)
         LEFT JOIN {RULES_TABLE} ON rule.step = s.step
-        WHERE s.outcomes <> 1 OR rule.kind IS NULL
+        WHERE s.outcomes <> 1 OR rule.step IS NULL
            OR t.kind IS DISTINCT FROM CASE WHEN NOT rule.elsewhere THEN rule.kind END
            OR (rule.hold = 'draw' AND t.hold_id IS NULL)
            OR (s.outcome = 'refused' AND NOT (rule.first OR rule.elsewhere))

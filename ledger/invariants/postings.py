@@ -45,6 +45,11 @@ _RIGHT_ELSEWHERE: Final = """t.transaction_id IS NULL AND CASE e.type
         SELECT ('x' || right(p.transaction_id::text, 3))::bit(12)::int * count / 4096 FROM ledger.shard)
     ELSE a.kind = 'wallet' END"""
 
+# What a bank has moved and is no payment's: its item has the amount, and the bank whose settlement account it is.
+_RIGHT_SUSPENSE: Final = """e.amount = abs(i.moved) AND e.currency = i.currency
+    AND split_part(a.code, ':', 2) = i.bank AND (i.moved > 0) = (rule.step LIKE '%_incoming')
+    AND a.kind = CASE e.type WHEN 'DEBIT' THEN rule.debit ELSE rule.credit END"""
+
 AS_RULED: Final = NothingIn(
     number=1,
     name="postings as ruled",
@@ -61,6 +66,7 @@ AS_RULED: Final = NothingIn(
         LEFT JOIN ledger.transactions t ON t.transaction_id = p.transaction_id
         LEFT JOIN ledger.transaction_steps s
             ON s.transaction_id = p.transaction_id AND s.step = p.step AND s.outcome = 'posted'
+        LEFT JOIN ledger.suspense_items i ON i.item_id = p.transaction_id
         LEFT JOIN ledger.accounts a ON a.account_id = e.account_id
         LEFT JOIN {RULES_TABLE} ON rule.step = p.step
         GROUP BY coalesce(p.posting_id, e.posting_id)
@@ -69,6 +75,7 @@ AS_RULED: Final = NothingIn(
             s.posting_id = p.posting_id AND e.transaction_id = p.transaction_id AND e.created_at = p.created_at
             AND s.created_at = p.created_at AND a.currency = e.currency AND CASE WHEN e.place > 2
                 THEN {_COLLECTS} WHEN rule.elsewhere THEN {_RIGHT_ELSEWHERE}
+                WHEN rule.kind IS NULL THEN {_RIGHT_SUSPENSE}
                 ELSE e.amount = t.amount AND e.currency = t.currency AND {_RIGHT_ACCOUNT} END, false))
     """,
 )

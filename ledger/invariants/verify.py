@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from infra.database import reading
 from ledger.invariants.balances import BALANCES, DUES, FLOORS, HELD, RUNNING_BALANCES, SHARD_SUM
-from ledger.invariants.banks import CLEARING, SETTLED, ReadBanks, Statements
+from ledger.invariants.banks import CLEARING, SETTLED, SUSPENSE, ReadBanks, Statements
 from ledger.invariants.batches import BATCHES
 from ledger.invariants.between import check_dues, check_transfers
 from ledger.invariants.client_holds import CAPTURES, HOLDS_TOLD
@@ -43,6 +43,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     DUES,
     CLEARING,
     SETTLED,
+    SUSPENSE,
     OWED,
     STATUS,
     PAYMENTS_TOLD,

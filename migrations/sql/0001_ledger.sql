@@ -103,7 +103,7 @@ CREATE TABLE ledger.operator_actions (
     transaction_id  uuid NOT NULL,
     kind            text NOT NULL CHECK (kind IN ('retry', 'cancel', 'resolve', 'force')),
     via             text NOT NULL CHECK (via IN ('api', 'temporal')),
-    outcome         text CHECK (outcome IN ('paid', 'not_paid')),
+    outcome         text CHECK (outcome IN ('paid', 'not_paid', 'corrected')),
     evidence        text CHECK (evidence <> ''),
     asked_by        text NOT NULL,
     reason          text NOT NULL,
@@ -125,6 +125,23 @@ CREATE TABLE ledger.operator_action_marks (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (action_id, mark)
 );
+
+-- What a bank has moved and is no payment's: posted and cleared by steps under the item's id, which is no transaction's.
+CREATE TABLE ledger.suspense_items (
+    item_id          uuid PRIMARY KEY,
+    bank             text NOT NULL,
+    return_reference text NOT NULL,
+    reference        text NOT NULL,
+    code             text NOT NULL,
+    moved            bigint NOT NULL CHECK (moved <> 0),
+    currency         text NOT NULL,
+    reason           text NOT NULL,
+    detail           text NOT NULL,
+    returned_at      timestamptz NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (bank, return_reference)
+);
+COMMENT ON COLUMN ledger.suspense_items.moved IS 'Minor units on our account at the bank, positive where we received.';
 
 CREATE TABLE ledger.transaction_steps (
     transaction_id uuid NOT NULL,
@@ -303,6 +320,10 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.ledger_entries
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.postings
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.suspense_items
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.suspense_items
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.operator_actions
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.operator_actions
@@ -413,7 +434,7 @@ GRANT USAGE ON SCHEMA ledger TO sagapay_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO sagapay_app;
 GRANT INSERT ON ledger.accounts, ledger.account_changes, ledger.transactions, ledger.transaction_steps, ledger.transaction_events,
                 ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox,
-                ledger.operator_actions, ledger.operator_action_marks
+                ledger.operator_actions, ledger.operator_action_marks, ledger.suspense_items
       TO sagapay_app;
 GRANT UPDATE (balance, held, version, status, debits_frozen, credits_frozen, limit_per_transaction, limit_daily,
               spent_on, spent, owed, updated_at) ON ledger.accounts TO sagapay_app;

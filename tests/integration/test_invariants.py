@@ -21,6 +21,7 @@ from tests.money.deferring import AT_ONCE, ach_deposit
 from tests.money.holds import HOLDER, hold_in_every_way
 from tests.money.requests import BANK, Client
 from tests.money.scratch import Database, Databases
+from tests.money.suspense import SUSPENSE_CORRUPTIONS, suspend_in_every_way
 from tests.money.wallet_corruptions import WALLET_CORRUPTIONS
 from tests.stack.servers import Servers
 
@@ -44,8 +45,9 @@ async def payments(database: Database, bare_servers: Servers) -> dict[str, str]:
         "forfeited deposit": await ach_deposit(client, paid_one, AT_ONCE + 8),
     }
     await client.take_back(paid["forfeited deposit"], Step.RETURN_DEPOSIT)
+    items = await suspend_in_every_way(service)
     await service.aclose()
-    ids = {what: result.transaction_id.uuid for what, result in paid.items()}
+    ids = items | {what: result.transaction_id.uuid for what, result in paid.items()}
     return {what: f"'{found}'" for what, found in (ids | holds).items()}
 
 
@@ -107,7 +109,9 @@ async def test_progress_counts_up_to_its_total(engine: AsyncEngine) -> None:
     assert seen[-1] == (seen[0][1], seen[0][1])
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS + WALLET_CORRUPTIONS, ids=lambda corruption: corruption.what)
+@pytest.mark.parametrize(
+    "corruption", CORRUPTIONS + WALLET_CORRUPTIONS + SUSPENSE_CORRUPTIONS, ids=lambda corruption: corruption.what
+)
 async def test_a_corruption_is_found(
     corruption: Corruption, spoiled: AsyncConnection, payments: dict[str, str]
 ) -> None:
@@ -123,7 +127,9 @@ async def test_a_corruption_is_found(
 
 
 def test_every_invariant_is_heard() -> None:
-    heard = {name for corruption in (*CORRUPTIONS, *WALLET_CORRUPTIONS) for name in corruption.breaks}
+    heard = {
+        name for corruption in (*CORRUPTIONS, *WALLET_CORRUPTIONS, *SUSPENSE_CORRUPTIONS) for name in corruption.breaks
+    }
     assert heard == {invariant.name for invariant in INVARIANTS}
 
 

@@ -16,7 +16,8 @@ class Corruption:
     breaks: frozenset[str]
 
 
-def _breaking(what: str, sql: str, *breaks: str) -> Corruption:
+def breaking(what: str, sql: str, *breaks: str) -> Corruption:
+    """A way to spoil the books, and what hears of it."""
     return Corruption(what, sql, frozenset(breaks))
 
 
@@ -41,7 +42,7 @@ def _told(field: str) -> str:
 
 
 _MONEY: Final = (
-    _breaking(
+    breaking(
         "a cent is made and every trace of it adapted",
         f"""{_told("amount")} {_told("balance_after")}
         UPDATE ledger.accounts SET balance = balance + 1 WHERE {_ITS_ACCOUNT};
@@ -50,19 +51,19 @@ _MONEY: Final = (
         "shard sum",
         "postings as ruled",
     ),
-    _breaking(
+    breaking(
         "a cent is made on an account",
         f"UPDATE ledger.accounts SET balance = balance + 1 WHERE {_ITS_ACCOUNT}",
         "balances",
         "shard sum",
     ),
-    _breaking(
+    breaking(
         "a transfer went to another wallet than it says",
         """UPDATE ledger.transactions SET destination_wallet_id = source_wallet_id
         WHERE transaction_id = {transfer}""",
         "postings as ruled",
     ),
-    _breaking(
+    breaking(
         "an entry is lost",
         f"DELETE FROM ledger.ledger_entries WHERE {_LAST_LINE}",
         "postings sum to zero",
@@ -71,29 +72,29 @@ _MONEY: Final = (
         "balances",
         "entry events",
     ),
-    _breaking(
+    breaking(
         "a posting is lost",
         "DELETE FROM ledger.postings WHERE transaction_id = {transfer}",
         "postings as ruled",
         "steps have postings",
     ),
-    _breaking(
+    breaking(
         "an account counts one entry too many",
         f"UPDATE ledger.accounts SET version = version + 1 WHERE {_ITS_ACCOUNT}",
         "balances",
     ),
-    _breaking(
+    breaking(
         "a version is left out",
         f"{_told('version')} UPDATE ledger.ledger_entries SET version = version + 1 WHERE {_LAST_LINE}",
         "statements",
     ),
-    _breaking(
+    breaking(
         "a running balance is off",
         f"""{_told("balance_after")}
         UPDATE ledger.ledger_entries SET balance_after = balance_after + 1 WHERE {_LAST_LINE}""",
         "statements",
     ),
-    _breaking(
+    breaking(
         "time ran backwards",
         """UPDATE ledger.ledger_entries SET created_at = '2020-01-01' WHERE transaction_id = {last transfer};
         UPDATE ledger.postings SET created_at = '2020-01-01' WHERE transaction_id = {last transfer};
@@ -103,7 +104,7 @@ _MONEY: Final = (
         WHERE transaction_id = {last transfer}""",
         "statements",
     ),
-    _breaking(
+    breaking(
         "one shard owes another",
         """INSERT INTO ledger.accounts (account_id, kind, code, currency, balance) VALUES
         (gen_random_uuid(), 'due_to', 'due_to:1:USD:0', 'USD', 1),
@@ -111,13 +112,13 @@ _MONEY: Final = (
         "dues",
         "balances",
     ),
-    _breaking(
+    breaking(
         "clearing keeps what is not in flight",
         "UPDATE ledger.transactions SET bank = 'other' WHERE transaction_id = {credited deposit}",
         "clearing",
         "postings as ruled",
     ),
-    _breaking(
+    breaking(
         "a settlement is with another bank",
         "UPDATE ledger.transactions SET bank = 'other' WHERE transaction_id = {withdrawal}",
         "settled payments",
@@ -126,12 +127,12 @@ _MONEY: Final = (
 )
 
 _GUARDS: Final = (
-    _breaking(
+    breaking(
         "a wallet may go below zero",
         f"UPDATE ledger.accounts SET floor = -1 WHERE {_ITS_ACCOUNT}",
         "floors",
     ),
-    _breaking(
+    breaking(
         "more is held than is there",
         f"""ALTER TABLE ledger.accounts DROP CONSTRAINT accounts_floor;
         UPDATE ledger.accounts SET held = balance + 1 WHERE {_ITS_ACCOUNT}""",
@@ -139,58 +140,58 @@ _GUARDS: Final = (
         "floors",
         "held amounts",
     ),
-    _breaking(
+    breaking(
         "a step may have two outcomes",
         "ALTER TABLE ledger.transaction_steps DROP CONSTRAINT transaction_steps_pkey",
         "constraints",
     ),
-    _breaking("the application may change entries", "GRANT UPDATE ON ledger.ledger_entries TO sagapay_app", "grants"),
-    _breaking("the application may lower a floor", "GRANT UPDATE (floor) ON ledger.accounts TO sagapay_app", "grants"),
-    _breaking("the application may remove steps", "GRANT DELETE ON ledger.transaction_steps TO sagapay_app", "grants"),
-    _breaking("the application may make tables", "GRANT CREATE ON SCHEMA ledger TO sagapay_app", "grants"),
-    _breaking(
+    breaking("the application may change entries", "GRANT UPDATE ON ledger.ledger_entries TO sagapay_app", "grants"),
+    breaking("the application may lower a floor", "GRANT UPDATE (floor) ON ledger.accounts TO sagapay_app", "grants"),
+    breaking("the application may remove steps", "GRANT DELETE ON ledger.transaction_steps TO sagapay_app", "grants"),
+    breaking("the application may make tables", "GRANT CREATE ON SCHEMA ledger TO sagapay_app", "grants"),
+    breaking(
         "entries may be inserted past the trigger of their parent",
         f"DO $$ BEGIN EXECUTE 'GRANT INSERT ON ' || {_ONE_PARTITION} || ' TO sagapay_app'; END $$",
         "grants",
     ),
-    _breaking(
+    breaking(
         "the sum is not checked",
         "ALTER TABLE ledger.ledger_entries DISABLE TRIGGER entries_sum_to_zero",
         "triggers",
     ),
-    _breaking(
+    breaking(
         "one month's entries can be changed",
         f"DO $$ BEGIN EXECUTE 'ALTER TABLE ' || {_ONE_PARTITION} || ' DISABLE TRIGGER immutable'; END $$",
         "triggers",
     ),
-    _breaking("a status may move anywhere", "DROP TRIGGER legal_status_move ON ledger.transactions", "triggers"),
+    breaking("a status may move anywhere", "DROP TRIGGER legal_status_move ON ledger.transactions", "triggers"),
 )
 
 _PAYMENTS: Final = (
-    _breaking(
+    breaking(
         "a payment has no key",
         "DELETE FROM ledger.idempotency_keys WHERE transaction_id = {refused transfer}",
         "idempotency keys",
     ),
-    _breaking(
+    breaking(
         "a key stands for nothing",
         """INSERT INTO ledger.idempotency_keys
         VALUES (decode('00112233445566778899aabbccddeeff', 'hex'), sha256('x'), gen_random_uuid())""",
         "idempotency keys",
     ),
-    _breaking(
+    breaking(
         "one key paid twice",
         """UPDATE ledger.transactions SET workflow_id = (
             SELECT workflow_id FROM ledger.transactions WHERE transaction_id = {transfer})
         WHERE transaction_id = {last transfer}""",
         "idempotency keys",
     ),
-    _breaking(
+    breaking(
         "a step of another kind of payment",
         "UPDATE ledger.transactions SET kind = 'deposit' WHERE transaction_id = {refused transfer}",
         "steps in order",
     ),
-    _breaking(
+    breaking(
         "a step before its time",
         """UPDATE ledger.transaction_steps SET step = 'settle_withdrawal'
         WHERE transaction_id = {released} AND step = 'release_withdrawal';
@@ -202,16 +203,16 @@ _PAYMENTS: Final = (
         "settled payments",
         "holds",
     ),
-    _breaking(
+    breaking(
         "a step forgot its posting",
         "UPDATE ledger.transaction_steps SET posting_id = NULL WHERE transaction_id = {transfer}",
         "steps have postings",
         "postings as ruled",
     ),
-    _breaking(
+    breaking(
         "the timeline is silent", "DELETE FROM ledger.transaction_events WHERE transaction_id = {held}", "timelines"
     ),
-    _breaking(
+    breaking(
         "a payment failed and yet moved money",
         """UPDATE ledger.transactions SET status = 'failed', failure_code = 'cancelled'
         WHERE transaction_id = {transfer}""",
@@ -219,20 +220,20 @@ _PAYMENTS: Final = (
         "statuses",
         "payment events",
     ),
-    _breaking(
+    breaking(
         "a payment ended before its last step",
         """UPDATE ledger.transactions SET completed_at = completed_at - interval '1 microsecond'
         WHERE transaction_id = {transfer}""",
         "statuses",
     ),
-    _breaking(
+    breaking(
         "a finished payment is open again",
         """UPDATE ledger.transactions SET status = 'processing', completed_at = NULL
         WHERE transaction_id = {transfer}""",
         "statuses",
         "payment events",
     ),
-    _breaking(
+    breaking(
         "a refusal says another reason than its step",
         "UPDATE ledger.transactions SET failure_code = 'cancelled' WHERE transaction_id = {refused transfer}",
         "statuses",
@@ -240,30 +241,30 @@ _PAYMENTS: Final = (
 )
 
 _BATCHES: Final = (
-    _breaking("a batch lost a transfer", "DELETE FROM ledger.transfer_batch_items WHERE item_index = 1", "batches"),
-    _breaking(
+    breaking("a batch lost a transfer", "DELETE FROM ledger.transfer_batch_items WHERE item_index = 1", "batches"),
+    breaking(
         "a batch says another amount than was paid",
         "UPDATE ledger.transfer_batch_items SET amount = amount + 1 WHERE item_index = 0",
         "batches",
     ),
-    _breaking(
+    breaking(
         "a batch says that what was refused is paid",
         """UPDATE ledger.transfer_batch_items SET status = 'succeeded', failure_code = NULL
         WHERE status = 'failed'""",
         "batches",
     ),
-    _breaking(
+    breaking(
         "a batch ended before its last transfer",
         "UPDATE ledger.transfer_batch_items SET status = 'processing' WHERE item_index = 2",
         "batches",
     ),
-    _breaking(
+    breaking(
         "a batch has no key",
         """DELETE FROM ledger.idempotency_keys
         WHERE transaction_id IN (SELECT batch_id FROM ledger.transfer_batches)""",
         "idempotency keys",
     ),
-    _breaking(
+    breaking(
         "a paid transfer of a batch may change",
         "ALTER TABLE ledger.transfer_batch_items DISABLE TRIGGER batch_item_ends_once",
         "triggers",
@@ -271,40 +272,40 @@ _BATCHES: Final = (
 )
 
 _EVENTS_AND_HOLDS: Final = (
-    _breaking(
+    breaking(
         "a payment's end is not told",
         "DELETE FROM ledger.outbox WHERE key = 'txn_' || replace({transfer}, '-', '')",
         "payment events",
     ),
-    _breaking(
+    breaking(
         "a payment's end is told twice",
         """INSERT INTO ledger.outbox (lane, event_id, topic, key, type, data)
         SELECT lane, event_id, topic, key, type, data FROM ledger.outbox
         WHERE key = 'txn_' || replace({transfer}, '-', '')""",
         "payment events",
     ),
-    _breaking("an entry is not told", f"DELETE FROM ledger.outbox WHERE {_ITS_EVENT}", "entry events"),
-    _breaking("an entry is told with another amount", _told("amount"), "entry events"),
-    _breaking(
+    breaking("an entry is not told", f"DELETE FROM ledger.outbox WHERE {_ITS_EVENT}", "entry events"),
+    breaking("an entry is told with another amount", _told("amount"), "entry events"),
+    breaking(
         "a cent is held for nobody",
         f"UPDATE ledger.accounts SET held = held + 1 WHERE {_ITS_ACCOUNT}",
         "held amounts",
     ),
-    _breaking(
+    breaking(
         "a hold was let go while its payment is open",
         """UPDATE ledger.accounts a SET held = a.held - h.amount FROM ledger.holds h
         WHERE h.account_id = a.account_id AND h.transaction_id = {held};
         UPDATE ledger.holds SET status = 'released', ended_at = now() WHERE transaction_id = {held}""",
         "holds",
     ),
-    _breaking(
+    breaking(
         "a hold outlives its payment",
         """UPDATE ledger.accounts a SET held = a.held + h.amount FROM ledger.holds h
         WHERE h.account_id = a.account_id AND h.transaction_id = {released};
         UPDATE ledger.holds SET status = 'active', ended_at = NULL WHERE transaction_id = {released}""",
         "holds",
     ),
-    _breaking(
+    breaking(
         "less is held than the payment takes",
         """UPDATE ledger.accounts a SET held = a.held - 1 FROM ledger.holds h
         WHERE h.account_id = a.account_id AND h.transaction_id = {held};
@@ -314,66 +315,66 @@ _EVENTS_AND_HOLDS: Final = (
 )
 
 _CLIENT_HOLDS: Final = (
-    _breaking(
+    breaking(
         "a hold says that more was captured than its captures took",
         """UPDATE ledger.accounts a SET held = a.held - 1 FROM ledger.holds h
         WHERE h.account_id = a.account_id AND h.hold_id = {partly captured hold};
         UPDATE ledger.holds SET captured = captured + 1 WHERE hold_id = {partly captured hold}""",
         "captures",
     ),
-    _breaking(
+    breaking(
         "a hold ended and still holds",
         "UPDATE ledger.holds SET status = 'active', ended_at = NULL WHERE hold_id = {released hold}",
         "held amounts",
         "spent",
         "hold events",
     ),
-    _breaking(
+    breaking(
         "a hold ended before its last capture",
         "UPDATE ledger.holds SET ended_at = ended_at - interval '1 microsecond' WHERE hold_id = {captured hold}",
         "captures",
     ),
-    _breaking(
+    breaking(
         "a capture took from no hold",
         "UPDATE ledger.transactions SET hold_id = gen_random_uuid() WHERE transaction_id = {capture}",
         "captures",
         "hold events",
     ),
-    _breaking(
+    breaking(
         "a capture forgot its hold",
         "UPDATE ledger.transactions SET hold_id = NULL WHERE transaction_id = {capture}",
         "captures",
         "hold events",
         "steps in order",
     ),
-    _breaking(
+    breaking(
         "a transfer that is no capture names a hold",
         "UPDATE ledger.transactions SET hold_id = {failed hold} WHERE transaction_id = {refused transfer}",
         "captures",
     ),
-    _breaking(
+    breaking(
         "a hold has no key",
         "DELETE FROM ledger.idempotency_keys WHERE transaction_id = {expired hold}",
         "idempotency keys",
     ),
-    _breaking(
+    breaking(
         "an expiry is not told",
         "DELETE FROM ledger.outbox WHERE key = 'hld_' || replace({expired hold}, '-', '') AND type = 'hold.expired'",
         "hold events",
     ),
-    _breaking(
+    breaking(
         "a capture is told twice",
         """INSERT INTO ledger.outbox (lane, event_id, topic, key, type, data)
         SELECT lane, event_id, topic, key, type, data FROM ledger.outbox
         WHERE key = 'hld_' || replace({captured hold}, '-', '') AND type = 'hold.captured'""",
         "hold events",
     ),
-    _breaking(
+    breaking(
         "a payment's own hold may expire",
         "ALTER TABLE ledger.holds DROP CONSTRAINT holds_of_sagas_stay",
         "constraints",
     ),
-    _breaking("a hold may end twice", "ALTER TABLE ledger.holds DISABLE TRIGGER hold_ends_once", "triggers"),
+    breaking("a hold may end twice", "ALTER TABLE ledger.holds DISABLE TRIGGER hold_ends_once", "triggers"),
 )
 
 CORRUPTIONS: Final = _MONEY + _GUARDS + _PAYMENTS + _BATCHES + _EVENTS_AND_HOLDS + _CLIENT_HOLDS

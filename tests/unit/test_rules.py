@@ -26,6 +26,7 @@ def _next_steps(path: Path) -> list[Step]:
         step
         for step, rule in RULES.items()
         if rule.kind is last.kind
+        and rule.kind is not None
         and not rule.first
         and step not in path
         and rule.after in path
@@ -95,6 +96,7 @@ def test_money_ends_where_it_was_sent_or_stays(path: Path) -> None:
     rule = RULES[path[-1]]
     expected: dict[Role, int] = {}
     if rule.then is TransactionStatus.SUCCEEDED:
+        assert rule.kind is not None
         expected = {
             TransactionKind.TRANSFER: {Role.SOURCE: 1, Role.DESTINATION: -1},
             TransactionKind.DEPOSIT: {Role.SETTLEMENT: 1, Role.DESTINATION: -1},
@@ -104,6 +106,7 @@ def test_money_ends_where_it_was_sent_or_stays(path: Path) -> None:
     assert _moved(path) == {**expected, **across}
 
 
+SUSPENDING = (Step.SUSPEND_OUTGOING, Step.SUSPEND_INCOMING)
 SAGAS = (HoldChange.PLACE, HoldChange.CAPTURE, HoldChange.RELEASE)
 
 
@@ -125,7 +128,8 @@ def test_a_posting_has_two_sides_and_they_differ(step: Step) -> None:
 @pytest.mark.parametrize("step", Step)
 def test_excluding_is_mutual_and_order_stays_within_a_kind(step: Step) -> None:
     rule = RULES[step]
-    assert (rule.first or rule.elsewhere) is (rule.after is None)
+    begins = rule.first or rule.elsewhere or step in SUSPENDING
+    assert begins is (rule.after is None)
     if rule.after is not None:
         assert RULES[rule.after].kind is rule.kind
     if rule.not_after is not None:
@@ -153,5 +157,14 @@ def test_the_page_says_what_the_code_does(step: Step) -> None:
         (rule.debit or "").replace("_", " "),
         (rule.credit or "").replace("_", " "),
         HOLD_WORDS[rule.hold],
-        rule.then,
+        rule.then if rule.kind else "",
     ]
+
+
+def test_what_is_cleared_undoes_what_was_suspended() -> None:
+    pairs = dict(zip(SUSPENDING, (Step.CLEAR_OUTGOING, Step.CLEAR_INCOMING), strict=True))
+    assert {step for step, rule in RULES.items() if rule.kind is None} == {*pairs, *pairs.values()}
+    for suspending, clearing in pairs.items():
+        assert RULES[clearing].after is suspending
+        assert (RULES[clearing].debit, RULES[clearing].credit) == (RULES[suspending].credit, RULES[suspending].debit)
+        assert RULES[clearing].leads_to is None
