@@ -115,6 +115,7 @@ def build_workers(
         activities=[
             *ledger_activities.all(),
             return_activities.take_return,
+            return_activities.clear_return,
             return_activities.follow_return,
         ],
         workflow_runner=WORKFLOW_RUNNER,

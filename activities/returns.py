@@ -1,6 +1,7 @@
 """Returns: read from a bank's statement, matched with the payment, booked, and what follows for the bank account."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,8 +14,10 @@ from activities.heartbeats import heartbeats
 from activities.references import payment_behind
 from bank_adapters.port import BankAdapter, StatementLine
 from domain.clock import Clock
+from domain.contracts.operators import ActionClaim
 from domain.contracts.payments import ReturnNotice, StepCommand
 from domain.contracts.returns import (
+    CLEAR_RETURN,
     FIND_RETURNS,
     FOLLOW_RETURN,
     TAKE_RETURN,
@@ -22,8 +25,11 @@ from domain.contracts.returns import (
     FoundReturns,
     ReturnOutcome,
     ReturnRequest,
+    Suspended,
     Unmatched,
 )
+from domain.contracts.suspense import Clearance, Clearing, NewSuspenseItem, SuspenseItem
+from domain.errors import CannotResolve
 from domain.money import Money
 from domain.returns import CALENDAR_DAYS, GRACE_DAYS, may_still_return
 from domain.transactions import Step, TransactionKind, TransactionStatus
@@ -78,20 +84,48 @@ class ReturnActivities:
 
     @activity.defn(name=TAKE_RETURN)
     async def take_return(self, request: ReturnRequest) -> ReturnOutcome:
-        """Book a return of the payment that it names, once; or say why it cannot be one of ours.
+        """Book a return of the payment that it names, once; or say why it cannot be one of ours, and book it so.
 
-        Retryable: ledger_unavailable, and payment_open while the payment's own workflow has not settled it here.
+        What is no payment's goes to suspense, and comes from there if it is one's after all, unless somebody has said
+        meanwhile that the bank has put it right. Retryable: ledger_unavailable, and payment_open while the payment's
+        own workflow has not settled it here.
         """
         with as_failures():
             payment = await payment_behind(self._ledger, request.bank, request.reference)
             if payment is None:
-                return _unmatched(Unmatched.UNKNOWN, f"We never sent {request.reference} to {request.bank}.")
+                never = _unmatched(Unmatched.UNKNOWN, f"We never sent {request.reference} to {request.bank}.")
+                return await self._suspended(request, never)
             if (why := await self._why_not(payment, request)) is not None:
-                return why
+                return await self._suspended(request, why)
+            item = await self._matched(request)
+            if item is not None and item.cleared_as is Clearance.CORRECTED:
+                return ReturnOutcome(unmatched=Unmatched(item.reason), detail=item.detail, suspended=_known(item))
             await self._ledger.take_step(
                 StepCommand(transaction_id=payment.transaction_id, step=_RETURNS[payment.kind], notice=request.notice)
             )
         return ReturnOutcome(transaction_id=payment.transaction_id)
+
+    @activity.defn(name=CLEAR_RETURN)
+    async def clear_return(self, claim: ActionClaim) -> SuspenseItem:
+        """Take a return off the suspense account, because the bank has put it right; recorded with who said so.
+
+        Raises cannot_resolve where that is not recorded, or the return was a payment's after all; retryable:
+        ledger_unavailable.
+        """
+        with as_failures():
+            action = await self._ledger.take_action(claim)
+            item = await self._ledger.clear_suspense(
+                Clearing(
+                    item_id=claim.transaction_id,
+                    outcome=Clearance.CORRECTED,
+                    by=action.by,
+                    reason=action.reason,
+                    evidence=action.evidence,
+                )
+            )
+            if item.cleared_as is not Clearance.CORRECTED:
+                raise CannotResolve("It has been matched with its payment meanwhile, and is booked.")
+        return item
 
     @activity.defn(name=FOLLOW_RETURN)
     async def follow_return(self, request: ReturnRequest) -> None:
@@ -104,6 +138,39 @@ class ReturnActivities:
             await follow_return_code(
                 self._directory, payment.bank_account_id, request.notice.code, request.bank, reason
             )
+
+    async def _suspended(self, request: ReturnRequest, why: ReturnOutcome) -> ReturnOutcome:
+        """Why it is no payment's, once it is in the books all the same."""
+        assert why.unmatched is not None, "it has no payment"
+        if request.moved is None:
+            return why
+        item = await self._ledger.suspend(
+            NewSuspenseItem(
+                bank=request.bank,
+                return_reference=request.notice.reference,
+                reference=request.reference,
+                code=request.notice.code,
+                moved=request.moved,
+                currency=request.amount.currency,
+                reason=why.unmatched,
+                detail=why.detail,
+                returned_at=request.returned_at,
+            )
+        )
+        return replace(why, suspended=_known(item))
+
+    async def _matched(self, request: ReturnRequest) -> SuspenseItem | None:
+        """The item of a return that is a payment's after all, if it was suspended; off the suspense account now."""
+        item = await self._ledger.find_suspense(request.bank, request.notice.reference)
+        if item is None or item.cleared_as is not None:
+            return item
+        matched = Clearing(
+            item_id=item.item_id,
+            outcome=Clearance.MATCHED,
+            by="workflow",
+            reason=f"it is {request.reference} after all",
+        )
+        return await self._ledger.clear_suspense(matched)
 
     async def _why_not(self, payment: Transaction, request: ReturnRequest) -> ReturnOutcome | None:
         """Why a return of this payment is not booked; raises payment_open where it is too early to tell."""
@@ -149,6 +216,10 @@ def _unmatched(why: Unmatched, detail: str) -> ReturnOutcome:
     return ReturnOutcome(unmatched=why, detail=detail)
 
 
+def _known(item: SuspenseItem) -> Suspended:
+    return Suspended(item_id=item.item_id, since=item.since, cleared_as=item.cleared_as)
+
+
 def _request(bank: str, line: StatementLine) -> ReturnRequest:
     assert line.returned is not None
     back = line.returned
@@ -159,4 +230,5 @@ def _request(bank: str, line: StatementLine) -> ReturnRequest:
         returned_at=line.booked_at,
         notice=ReturnNotice(reference=back.reference, code=back.code, detail=back.detail),
         settled_at=back.settled_at,
+        moved=line.minor_units,
     )

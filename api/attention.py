@@ -22,7 +22,7 @@ from api.cursors import attention_cursor, read_attention_cursor
 from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
 from api.json_body import JsonRoute
 from api.openapi import READS, WRITES, Responses, problems, success
-from api.operating import new_action
+from api.operating import Addressee, new_action
 from api.schemas import RuleBody
 from api.security import Caller, Operator
 from domain.contracts.operators import ActionKind, AttentionFilter, NewAction, OperatorAction
@@ -118,7 +118,7 @@ async def retry_payment(
 ) -> Response:
     """Retrying cannot pay twice: the bank is asked for our reference before it is told anything."""
     found = await _found(backends, transaction_id)
-    await _tell(backends, found, _action(found, caller, ActionKind.RETRY, body, key))
+    await _tell(backends, found, action_of(found, caller, ActionKind.RETRY, body, key))
     return await _detail(backends, await _found(backends, transaction_id))
 
 
@@ -137,7 +137,7 @@ async def resolve_payment(
     where it says otherwise later, the payment parks again and nothing is moved.
     """
     found = await _found(backends, transaction_id)
-    action = _action(found, caller, ActionKind.RESOLVE, body, key)
+    action = action_of(found, caller, ActionKind.RESOLVE, body, key)
     await _tell(backends, found, replace(action, outcome=body.outcome, evidence=body.evidence))
     return await _detail(backends, await _found(backends, transaction_id))
 
@@ -153,7 +153,7 @@ async def propose_force(
 ) -> Response:
     """It happens when another operator approves it."""
     found = await _found(backends, transaction_id)
-    action = _action(found, caller, ActionKind.FORCE, body, key)
+    action = action_of(found, caller, ActionKind.FORCE, body, key)
     proposed = await backends.operating.ask(found, replace(action, outcome=body.outcome))
     _note(proposed)
     return answer(view_of_action(proposed))
@@ -189,7 +189,7 @@ async def _found(backends: Backends, transaction_id: TransactionId) -> Transacti
     return found
 
 
-def _action(found: Transaction, caller: Caller, kind: ActionKind, body: RuleBody, key: str | None) -> NewAction:
+def action_of(found: Addressee, caller: Caller, kind: ActionKind, body: RuleBody, key: str | None) -> NewAction:
     """One key, one action: its id is made of the key."""
     chosen = demand_key(key, body)
     digest = record_of(caller.client_id, None, chosen, fingerprint_of(f"/v1/attention/{kind}", body)).key_digest

@@ -1,11 +1,13 @@
 """What operators say of parked payments: each time why, and of a bank what it did."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from api.schemas import Memo, RuleBody
 from domain.contracts.operators import BankOutcome
+
+PaymentOutcome = Literal[BankOutcome.PAID, BankOutcome.NOT_PAID]
 
 
 class RetryBody(RuleBody):
@@ -23,7 +25,20 @@ class ResolveBody(RuleBody):
         }
     )
 
-    outcome: Annotated[BankOutcome, Field(strict=False)]
+    outcome: PaymentOutcome
+    evidence: Annotated[Memo, Field(min_length=1)]
+
+
+class ResolveReturnBody(RuleBody):
+    """The bank has put a return right that was no payment's, and how that can be proved."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {"outcome": "corrected", "evidence": "Statement of 3 March, line 8", "reason": "Ticket 4711"}
+        }
+    )
+
+    outcome: Literal[BankOutcome.CORRECTED]
     evidence: Annotated[Memo, Field(min_length=1)]
 
 
@@ -32,7 +47,7 @@ class ForceBody(RuleBody):
 
     model_config = ConfigDict(json_schema_extra={"example": {"outcome": "not_paid", "reason": "The bank has closed"}})
 
-    outcome: Annotated[BankOutcome, Field(strict=False)]
+    outcome: PaymentOutcome
 
 
 class ApproveBody(RuleBody):

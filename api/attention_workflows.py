@@ -1,5 +1,6 @@
-"""What operators do about batches and returns that need a person: list them, look at one, retry."""
+"""What operators do about batches and returns that need a person: list them, look at one, retry, resolve."""
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Final
 
@@ -8,8 +9,8 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 
 from api.answers import answer
-from api.attention import LONGEST_PAGE, Filter
-from api.attention_bodies import RetryBody
+from api.attention import LONGEST_PAGE, Filter, action_of
+from api.attention_bodies import ResolveReturnBody, RetryBody
 from api.backends import Backends, Reach
 from api.cursors import read_workflows_cursor, workflows_cursor
 from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
@@ -19,7 +20,19 @@ from api.operating import asked_by
 from api.parked_workflows import ParkedWorkflow, ParkedWorkflows
 from api.security import Operator
 from api.views import View
-from domain.errors import CannotRetry, Forbidden, InvalidCursor, NotFound, WorkflowsUnavailable
+from domain.contracts.operators import ActionKind
+from domain.contracts.payments import Attention
+from domain.contracts.returns import TAKE_RETURN, bank_and_reference
+from domain.errors import (
+    CannotResolve,
+    CannotRetry,
+    Forbidden,
+    IdempotencyKeyReused,
+    InvalidCursor,
+    NotFound,
+    WorkflowsUnavailable,
+)
+from domain.ids import TransactionId
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["operators"])
 log = structlog.get_logger("api.audit")
@@ -117,6 +130,49 @@ async def retry_parked_workflow(
     await parked.retry(workflow_id, asked_by(caller), body.reason, update_id)
     log.info("workflow.told", workflow_id=workflow_id, kind="retry", by=asked_by(caller), reason=body.reason)
     return answer(_view(await parked.one(workflow_id)))
+
+
+@router.post(
+    "/v1/attention/workflows/{workflow_id}/resolve",
+    response_model=ParkedWorkflowView,
+    responses={
+        **success(200, "It is off the suspense account, and its workflow has ended."),
+        **problems((*WRITES, NotFound, IdempotencyKeyReused, WorkflowsUnavailable, CannotResolve)),
+    },
+    summary="Say that the bank has put a return right that was no payment's (operators)",
+)
+async def resolve_parked_return(
+    workflow_id: WorkflowId, body: ResolveReturnBody, caller: Operator, backends: Reach, key: KeyHeader = None
+) -> Response:
+    """It was booked on a suspense account; now our books follow the bank's correction. Recorded with who said so."""
+    parked = _parked(backends)
+    item = await _item(backends, workflow_id)
+    action = action_of(item, caller, ActionKind.RESOLVE, body, key)
+    done = await backends.operating.tell(item, replace(action, outcome=body.outcome, evidence=body.evidence))
+    log.info("workflow.told", workflow_id=workflow_id, kind="resolve", by=done.by, reason=body.reason)
+    return answer(_view(await parked.one(workflow_id)))
+
+
+@dataclass(frozen=True, slots=True)
+class _SuspendedReturn:
+    """A return on a suspense account, as operators tell it something."""
+
+    transaction_id: TransactionId
+    workflow_id: str
+    attention: Attention | None
+
+
+async def _item(backends: Backends, workflow_id: str) -> _SuspendedReturn:
+    """What is recorded of a return that is no payment's. Raises NotFound and CannotResolve."""
+    named = bank_and_reference(workflow_id)
+    if named is None:
+        raise CannotResolve("Only a return can be put right by its bank.")
+    item = await backends.ledger.find_suspense(*named)
+    if item is None:
+        await _parked(backends).one(workflow_id)
+        raise CannotResolve("It is on no suspense account.")
+    open_since = Attention(step=TAKE_RETURN, reason=item.reason, since=item.since)
+    return _SuspendedReturn(item.item_id, workflow_id, None if item.cleared_as else open_since)
 
 
 def _parked(backends: Backends) -> ParkedWorkflows:

@@ -1,8 +1,8 @@
-"""What operators tell payments, by the API: recorded first, then told to the workflow, which names what is recorded."""
+"""What operators tell payments and returns: recorded first, then told to the workflow, which names what is recorded."""
 
 import asyncio
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import ApplicationError
@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from api.security import Caller
 from api.temporal_link import TemporalLink
 from domain.contracts.operators import ActionKind, ActionState, NewAction, OperatorAction, Via
+from domain.contracts.payments import Attention
 from domain.contracts.workflows import OperatorCommand
 from domain.errors import (
     CannotCancel,
@@ -20,9 +21,9 @@ from domain.errors import (
     SagapayError,
     WorkflowsUnavailable,
 )
-from domain.ids import ActionId
+from domain.ids import ActionId, TransactionId
 from infra.settings import Settings
-from ledger.service import LedgerService, Transaction
+from ledger.service import LedgerService
 
 REFUSAL_OF: Final[dict[ActionKind, type[SagapayError]]] = {
     ActionKind.RETRY: CannotRetry,
@@ -38,47 +39,64 @@ def asked_by(caller: Caller) -> str:
     return f"{caller.scope}:{caller.key_id}"
 
 
+class Addressee(Protocol):
+    """What is told something: a recorded transaction, or a return that is on a suspense account."""
+
+    @property
+    def transaction_id(self) -> TransactionId:
+        """What the command is recorded under."""
+        ...
+
+    @property
+    def workflow_id(self) -> str:
+        """Who is told."""
+        ...
+
+    @property
+    def attention(self) -> Attention | None:
+        """Where it is parked."""
+        ...
+
+
 class Operating:
-    """Records commands, and carries them to running payments."""
+    """Records commands, and carries them to running workflows."""
 
     def __init__(self, settings: Settings, ledger: LedgerService, link: TemporalLink) -> None:
         self._timeout_seconds = settings.accept_timeout_seconds
         self._ledger = ledger
         self._link = link
 
-    async def tell(self, transaction: Transaction, action: NewAction) -> OperatorAction:
-        """Record a command and have the payment do it; repeated, what came of it.
+    async def tell(self, addressee: Addressee, action: NewAction) -> OperatorAction:
+        """Record a command and have it done; repeated, what came of it.
 
         Raises the refusal of its kind with the reason, IdempotencyKeyReused, or WorkflowsUnavailable.
         """
-        recorded = await self.ask(transaction, action)
-        return await self._carry(transaction, recorded)
+        recorded = await self.ask(addressee, action)
+        return await self._carry(addressee, recorded)
 
-    async def ask(self, transaction: Transaction, action: NewAction) -> OperatorAction:
-        """Record a command for the attention that the payment has now. Raises CannotResolve and CannotRetry."""
-        known = await self._find(transaction, action.action_id)
-        attention = transaction.attention
+    async def ask(self, addressee: Addressee, action: NewAction) -> OperatorAction:
+        """Record a command for the attention that there is now. Raises CannotResolve and CannotRetry."""
+        known = await self._find(addressee, action.action_id)
+        attention = addressee.attention
         if known is not None:
             seen = replace(action, step=known.step, since=known.since)
         elif attention is not None:
             seen = replace(action, step=attention.step, since=attention.since)
         else:
-            raise REFUSAL_OF[action.kind]("The payment is not parked.")
+            raise REFUSAL_OF[action.kind]("It is not parked.")
         return await self._ledger.ask_action(seen)
 
-    async def approve(
-        self, transaction: Transaction, action_id: ActionId, caller: Caller, reason: str
-    ) -> OperatorAction:
-        """A second operator agrees to a force, and the payment does it.
+    async def approve(self, addressee: Addressee, action_id: ActionId, caller: Caller, reason: str) -> OperatorAction:
+        """A second operator agrees to a force, and it is done.
 
         Raises NotFound, CannotApprove, CannotResolve and WorkflowsUnavailable.
         """
-        if await self._find(transaction, action_id) is None:
+        if await self._find(addressee, action_id) is None:
             raise NotFound
         approved = await self._ledger.approve_action(action_id, asked_by(caller), reason)
-        return await self._carry(transaction, approved)
+        return await self._carry(addressee, approved)
 
-    async def _carry(self, transaction: Transaction, action: OperatorAction) -> OperatorAction:
+    async def _carry(self, addressee: Addressee, action: OperatorAction) -> OperatorAction:
         if action.state is ActionState.ACCEPTED:
             return action
         if action.state is ActionState.REFUSED:
@@ -86,7 +104,7 @@ class Operating:
         command = OperatorCommand(
             by=action.by, reason=action.reason, action_id=action.action_id, outcome=action.outcome or ""
         )
-        handle = self._link.client.get_workflow_handle(transaction.workflow_id)
+        handle = self._link.client.get_workflow_handle(addressee.workflow_id)
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 await handle.execute_update(action.kind.value, command, id=action.action_id, result_type=str)
@@ -95,28 +113,26 @@ class Operating:
             await self._ledger.refuse_action(action.action_id, why)
             raise REFUSAL_OF[action.kind](why) from error
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
-            raise WorkflowsUnavailable("The payment's workflow does not answer.") from error
+            raise WorkflowsUnavailable("The workflow does not answer.") from error
         except RPCError as error:
             if error.status in _ENDED:
-                await self._ledger.refuse_action(action.action_id, "The payment's workflow has ended.")
-                raise REFUSAL_OF[action.kind]("The payment's workflow has ended, or is being restarted.") from error
+                await self._ledger.refuse_action(action.action_id, "The workflow has ended.")
+                raise REFUSAL_OF[action.kind]("The workflow has ended, or is being restarted.") from error
             raise WorkflowsUnavailable from error
-        done = await self._find(transaction, action.action_id)
+        done = await self._find(addressee, action.action_id)
         assert done is not None
         return done
 
-    async def _find(self, transaction: Transaction, action_id: ActionId) -> OperatorAction | None:
-        recorded = await self._ledger.actions(transaction.transaction_id)
+    async def _find(self, addressee: Addressee, action_id: ActionId) -> OperatorAction | None:
+        recorded = await self._ledger.actions(addressee.transaction_id)
         return next((action for action in recorded if action.action_id == action_id), None)
 
 
-def new_action(
-    transaction: Transaction, caller: Caller, kind: ActionKind, reason: str, action_id: ActionId
-) -> NewAction:
+def new_action(addressee: Addressee, caller: Caller, kind: ActionKind, reason: str, action_id: ActionId) -> NewAction:
     """A command of this caller's."""
     return NewAction(
         action_id=action_id,
-        transaction_id=transaction.transaction_id,
+        transaction_id=addressee.transaction_id,
         kind=kind,
         via=Via.API,
         by=asked_by(caller),

@@ -1,6 +1,7 @@
 """`sagapay attention`: what needs a person, through the operators' API; one by one, and many at once.
 
-Payments (`txn_…`) can be told everything; batches (`tb_…`) and returns (`return:…`) only to try again.
+Payments (`txn_…`) can be told everything; batches (`tb_…`) and returns (`return:…`) to try again, and of returns that
+are no payment's it can be said that the bank has put them right.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -21,6 +22,7 @@ from domain.money import format_minor
 
 PAGE: Final = 200
 RETRY: Final = "retry"
+CORRECTED: Final = "corrected"
 _TIMEOUT_SECONDS: Final = 60
 
 Parked = dict[str, Any]
@@ -147,12 +149,12 @@ async def tell(
 ) -> bool:
     """Tell one, or all that a filter finds; whether none refused. A dry run only prints which.
 
-    Only to try again can be told to batches and returns, too.
+    A filter finds what can be told so: to try again all of them, that the bank has put them right only returns.
 
     Raises InvalidRequest and CallRefused.
     """
     wanted.demand_some()
-    found = [await api.one(wanted.named)] if wanted.named is not None else await _all(api, wanted, call)
+    found = [await api.one(wanted.named)] if wanted.named is not None else await _all(api, wanted, call, body)
     if dry_run:
         table = _table()
         for each in found:
@@ -172,7 +174,9 @@ async def tell(
     return refused == 0
 
 
-async def _all(api: OperatorsApi, wanted: Wanted, call: str) -> list[Parked]:
+async def _all(api: OperatorsApi, wanted: Wanted, call: str, body: Mapping[str, str]) -> list[Parked]:
+    if body.get("outcome") == CORRECTED:
+        return [workflow async for workflow in api.workflows(wanted.filters) if workflow["kind"] == "return"]
     found = [payment async for payment in api.payments(wanted.filters)]
     if call == RETRY:
         found += [workflow async for workflow in api.workflows(wanted.filters)]

@@ -19,13 +19,14 @@ Key = Annotated[str, typer.Option(envvar="SAGAPAY_OPERATOR_KEY", help="Your API 
 Url = Annotated[str | None, typer.Option(help="The API; by default the local one.")]
 Why = Annotated[str, typer.Option(help="Why; recorded with who you are.")]
 Parked = Annotated[str | None, typer.Argument(help="txn_…, tb_… or return:…, or a filter instead")]
-Payment = Annotated[str | None, typer.Argument(help="txn_…, or a filter instead")]
+Resolved = Annotated[str | None, typer.Argument(help="txn_… or return:…, or a filter instead")]
 ByReason = Annotated[str | None, typer.Option(help="Those parked for this reason, such as bank_unavailable.")]
 ByStep = Annotated[str | None, typer.Option(help="Those parked at this step, such as push_to_bank.")]
 ByBank = Annotated[str | None, typer.Option(help="Those of this bank.")]
 ByAge = Annotated[int | None, typer.Option("--older-than", help="Those parked for at least so many seconds.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print which.")]
 Outcome = Annotated[str, typer.Argument(help="paid or not_paid")]
+Resolution = Annotated[str, typer.Argument(help="paid or not_paid; corrected, of a return that is no payment's")]
 
 
 def _operating(url: str | None, key: str, work: Callable[["OperatorsApi"], Awaitable[bool | None]]) -> None:
@@ -90,8 +91,8 @@ def retry_attention(
 
 @attention.command("resolve")
 def resolve_attention(
-    outcome: Outcome,
-    transaction_id: Payment = None,
+    outcome: Resolution,
+    named: Resolved = None,
     *,
     key: Key,
     why: Why,
@@ -106,7 +107,7 @@ def resolve_attention(
     """Say what the bank did with one, or with all that a filter finds; exit 1 if one refused."""
     from commands import attention as commands
 
-    wanted = commands.Wanted(named=transaction_id, filters=_filters(reason, step, bank, age))
+    wanted = commands.Wanted(named=named, filters=_filters(reason, step, bank, age))
     body = {"outcome": outcome, "evidence": evidence, "reason": why}
     _operating(url, key, lambda api: commands.tell(api, _console, wanted, "resolve", body, dry_run=dry_run))
 

@@ -13,7 +13,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.contracts.batches import BatchRequest
     from domain.contracts.payments import CONTRADICTION, Attention, PaymentRequest, StepResult
-    from domain.contracts.returns import ReturnRequest, Unmatched
+    from domain.contracts.returns import ReturnRequest, Suspended, Unmatched
     from domain.transactions import TransactionKind
 
 ANY_OTHER: Final = "any_other"
@@ -122,16 +122,25 @@ def batch_details(request: BatchRequest, attention: Attention | None, slow_retry
     )
 
 
-def return_details(request: ReturnRequest, attention: Attention | None, slow_retry: timedelta) -> str:
+def return_details(
+    request: ReturnRequest, attention: Attention | None, suspended: Suspended | None, slow_retry: timedelta
+) -> str:
     """Why a return is parked, or that it goes on."""
     head = f"**{request.notice.code}: {request.amount} came back** of `{request.reference}`"
     if attention is None:
-        return f"{head}: booked."
+        return f"{head}: {'booked' if suspended is None else f'off the suspense account, {suspended.cleared_as}'}."
+    if suspended is None:
+        books = "Until it is booked, the bank's statement and our books differ by this amount."
+    else:
+        books = (
+            f"It is on the suspense account since {suspended.since.isoformat(timespec='seconds')}, as "
+            f"`{suspended.item_id}`. When the bank has put it right, say so with `sagapay attention resolve corrected`."
+        )
     return _parked(
         head,
         attention,
         f"{request.bank}, its reference `{request.notice.reference}`",
-        f"{_again(slow_retry)} Until it is booked, the bank's statement and our books differ by this amount.",
+        f"{_again(slow_retry)} {books}",
     )
 
 

@@ -36,7 +36,7 @@ ATTEMPT: Final = timedelta(seconds=15)
 _ABANDON: Final = workflow.HandlerUnfinishedPolicy.ABANDON
 _NOT_PARKED: Final = "The payment is not parked; it is trying by itself."
 _ANONYMOUS: Final = 'Say who you are and why: {"by": "your name", "reason": "why"}.'
-_API_ONLY: Final = (
+API_ONLY: Final = (
     "What moves money by a person's word goes through the operators' API, which records who it was: "
     "sagapay attention resolve."
 )
@@ -138,7 +138,9 @@ class Operated:
             ActionId.parse(command.action_id)
             outcome = BankOutcome(command.outcome)
         except (InvalidId, ValueError):
-            raise refused(CANNOT_RESOLVE, _API_ONLY) from None
+            raise refused(CANNOT_RESOLVE, API_ONLY) from None
+        if outcome is BankOutcome.CORRECTED:
+            raise refused(CANNOT_RESOLVE, "Of a payment the bank has said `paid` or `not_paid`.")
         if reason := self.why_not_rule(kind, outcome):
             raise refused(CANNOT_RESOLVE, reason)
 

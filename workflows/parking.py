@@ -30,7 +30,7 @@ class Parkable:
     @workflow.update(name=RETRY_UPDATE, description="Parked? Try the step again now. {by, reason}")
     async def retry(self, command: OperatorCommand) -> str:
         """Wake what is parked."""
-        self._woken = True
+        self.wake()
         workflow.logger.info("retry requested", extra={"by": command.by, "reason": command.reason})
         return "trying again"
 
@@ -39,6 +39,10 @@ class Parkable:
         if self._attention is None:
             raise refused(CANNOT_RETRY, f"The {self._noun} is not parked; it is trying by itself.")
         demand_name(command, CANNOT_RETRY)
+
+    def wake(self) -> None:
+        """Go on now, if it is parked."""
+        self._woken = True
 
     @abstractmethod
     def details(self, attention: Attention | None) -> str:

@@ -1,5 +1,6 @@
 """Returns: what banks' statements say came back is found by a schedule, and each is booked by a workflow of its own."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -8,8 +9,10 @@ from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ActivityError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
+    from domain.contracts.operators import ActionClaim, ActionKind, BankOutcome
     from domain.contracts.payments import PAYMENT_QUEUE, Attention, bank_queue
     from domain.contracts.returns import (
+        CLEAR_RETURN,
         FIND_RETURNS,
         FOLLOW_RETURN,
         RETURN_WORKFLOW,
@@ -19,12 +22,18 @@ with workflow.unsafe.imports_passed_through():
         FoundReturns,
         ReturnOutcome,
         ReturnRequest,
+        Suspended,
         WatchReport,
         WatchRequest,
         return_workflow_id,
     )
+    from domain.contracts.suspense import SuspenseItem
+    from domain.contracts.workflows import CANNOT_RESOLVE, RESOLVE_UPDATE, OperatorCommand
+    from domain.errors import InvalidId
+    from domain.ids import ActionId
     from workflows import attributes
     from workflows.details import return_details
+    from workflows.operators import API_ONLY, refused
     from workflows.parking import Parkable
     from workflows.payment import why
 
@@ -98,21 +107,68 @@ class WatchReturnsWorkflow:
 class ReturnWorkflow(Parkable):
     """Takes one settled payment back: books it, then stops on the bank account what the code forbids.
 
-    What is no return of ours parks: nothing was booked, and a person talks to the bank.
+    What is no return of ours goes to suspense and parks: a person talks to the bank, and says when it has put it right.
     """
 
     @workflow.init
     def __init__(self, request: ReturnRequest) -> None:
         super().__init__("return", SLOW_RETRY)
         self._request = request
+        self._suspended: Suspended | None = None
 
     @workflow.run
     async def run(self, request: ReturnRequest) -> ReturnOutcome:
         """See the class."""
         return await self.until_done(self._book())
 
+    @workflow.update(name=RESOLVE_UPDATE, description="The bank has put it right. Only through the operators' API.")
+    async def resolve(self, command: OperatorCommand) -> str:
+        """Take the return off the suspense account: a person has it from the bank, and can show so."""
+        suspended = self._suspended
+        assert suspended is not None, "the validator has seen it"
+        claim = ActionClaim(
+            action_id=ActionId(command.action_id),
+            transaction_id=suspended.item_id,
+            kind=ActionKind.RESOLVE,
+            recorded=True,
+            by=command.by,
+            reason=command.reason,
+            outcome=command.outcome,
+            step=TAKE_RETURN,
+            since=suspended.since,
+        )
+        try:
+            cleared: SuspenseItem = await workflow.execute_activity(
+                CLEAR_RETURN,
+                claim,
+                result_type=SuspenseItem,
+                start_to_close_timeout=_ATTEMPT,
+                retry_policy=_RETRIES,
+                summary=f"put right, says {command.by}"[:200],
+            )
+        except ActivityError as error:
+            raise error.cause or error from None
+        self._suspended = replace(suspended, cleared_as=cleared.cleared_as)
+        self.wake()
+        return "off the suspense account"
+
+    @resolve.validator
+    def _may_resolve(self, command: OperatorCommand) -> None:
+        if self._suspended is None:
+            raise refused(CANNOT_RESOLVE, "It is on no suspense account.")
+        if self._suspended.cleared_as is not None:
+            raise refused(CANNOT_RESOLVE, f"It is {self._suspended.cleared_as} already.")
+        try:
+            ActionId.parse(command.action_id)
+        except InvalidId:
+            raise refused(CANNOT_RESOLVE, API_ONLY) from None
+        if command.outcome != BankOutcome.CORRECTED:
+            raise refused(CANNOT_RESOLVE, "Of a return that is no payment's only `corrected` can be said.")
+
     async def _book(self) -> ReturnOutcome:
         booked = await self._take_back()
+        if booked.unmatched is not None:
+            return booked
         if booked.transaction_id is not None:
             workflow.upsert_search_attributes([attributes.TRANSACTION_ID.value_set(booked.transaction_id)])
         await self._follow()
@@ -120,7 +176,7 @@ class ReturnWorkflow(Parkable):
 
     def details(self, attention: Attention | None) -> str:
         """See Parkable."""
-        return return_details(self._request, attention, SLOW_RETRY)
+        return return_details(self._request, attention, self._suspended, SLOW_RETRY)
 
     async def _take_back(self) -> ReturnOutcome:
         while True:
@@ -136,10 +192,18 @@ class ReturnWorkflow(Parkable):
             except ActivityError as error:
                 await self.park(TAKE_RETURN, *why(error))
                 continue
-            if outcome.unmatched is None:
+            if outcome.unmatched is None or self._is_cleared(outcome):
                 self.attend(None)
                 return outcome
             await self.park(TAKE_RETURN, outcome.unmatched, outcome.detail)
+            if self._suspended is not None and self._suspended.cleared_as is not None:
+                self.attend(None)
+                return replace(outcome, suspended=self._suspended)
+
+    def _is_cleared(self, outcome: ReturnOutcome) -> bool:
+        """Whether the return is off the suspense account; remembers that it is on it."""
+        self._suspended = outcome.suspended
+        return outcome.suspended is not None and outcome.suspended.cleared_as is not None
 
     async def _follow(self) -> None:
         while True:

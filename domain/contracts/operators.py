@@ -22,10 +22,11 @@ class ActionKind(StrEnum):
 
 
 class BankOutcome(StrEnum):
-    """What a person says that the bank has done."""
+    """What a person says that the bank has done; with a return that is no payment's, that it has put it right."""
 
     PAID = "paid"
     NOT_PAID = "not_paid"
+    CORRECTED = "corrected"
 
 
 class Via(StrEnum):

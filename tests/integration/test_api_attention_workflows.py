@@ -7,10 +7,13 @@ from rich.console import Console
 
 from commands import attention as commands
 from domain.contracts.batches import BatchCounts, BatchRequest
+from domain.contracts.returns import return_workflow_id
+from domain.contracts.suspense import Clearance, Clearing
 from domain.ids import BatchId, UserId, WalletId
 from infra.batches import start_batch
 from tests.money.batches import new_batch, unused_key
 from tests.money.requests import Client as App
+from tests.money.suspense import line_of
 from tests.rest.stage import Person, Stage, new_key
 from tests.traffic.patience import eventually
 
@@ -91,6 +94,34 @@ async def test_parked_batches_are_listed_shown_and_retried(rest: Stage) -> None:
     assert "What you can do" in printed
     result = await rest.temporal.get_workflow_handle(second, result_type=BatchCounts).result()
     assert result == BatchCounts(succeeded=1)
+
+
+async def test_only_what_is_on_a_suspense_account_can_be_put_right(rest: Stage) -> None:
+    body = {"outcome": "corrected", "evidence": "line 8", **WHY}
+    sender, receiver = await rest.funded(1_000), await rest.person()
+    batch = await parked_batch(rest, sender, WalletId.new(WalletId(receiver.wallet_id).bucket))
+    refused = await rest.operator.post(f"{LIST}/{batch}/resolve", body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "cannot_resolve")
+    nobodys = await rest.operator.post(f"{LIST}/return:simulator:ret_none/resolve", body)
+    assert nobodys.status_code == 404
+    paid = await rest.operator.post(f"{LIST}/return:simulator:ret_none/resolve", body | {"outcome": "paid"})
+    assert (paid.status_code, paid.json()["code"]) == (400, "invalid_request")
+    assert (await rest.app.post(f"{LIST}/return:simulator:ret_none/resolve", body)).status_code == 403
+
+
+async def test_a_return_whose_workflow_has_ended_stays_on_the_suspense_account(rest: Stage) -> None:
+    """Nobody is there who could take it off: it is refused, and the item is as it was."""
+    item = await rest.backends.ledger.suspend(line_of(f"ret_{new_key()}", -30, "simulator"))
+    named = return_workflow_id(item.bank, item.return_reference)
+    body = {"outcome": "corrected", "evidence": "line 8", **WHY}
+    key = new_key()
+    told = [await rest.operator.post(f"{LIST}/{named}/resolve", body, key) for _ in range(2)]
+    assert [(each.status_code, each.json()["code"]) for each in told] == [(409, "cannot_resolve")] * 2
+    assert await rest.backends.ledger.find_suspense(item.bank, item.return_reference) == item
+    cleared = Clearing(item_id=item.item_id, outcome=Clearance.CORRECTED, by="a test", reason="over")
+    await rest.backends.ledger.clear_suspense(cleared)
+    late = await rest.operator.post(f"{LIST}/{named}/resolve", body)
+    assert (late.status_code, late.json()["code"]) == (409, "cannot_resolve")
 
 
 @pytest.mark.parametrize("path", [f"{LIST}/{BatchId.new(7)}", f"{LIST}/return:simulator:ret_none"])

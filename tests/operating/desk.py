@@ -118,12 +118,20 @@ class Desk:
             return False
         return True
 
-    async def shell(self, block: str, *, payment: str = "txn_…", action: str = "act_…", key: str | None = None) -> str:
-        """Type a runbook's block, with ids in place of `txn_…` and `act_…`; what it prints.
+    async def shell(
+        self,
+        block: str,
+        *,
+        payment: str = "txn_…",
+        action: str = "act_…",
+        booking: str = "return:…",
+        key: str | None = None,
+    ) -> str:
+        """Type a runbook's block, with ids in place of `txn_…`, `act_…` and `return:…`; what it prints.
 
         Raises AssertionError where it fails.
         """
-        typed = block.replace("txn_…", payment).replace("act_…", action)
+        typed = block.replace("txn_…", payment).replace("act_…", action).replace("return:…", booking)
         process = await asyncio.create_subprocess_exec(
             *("bash", "-euc", typed),
             env={**self.environment, "SAGAPAY_OPERATOR_KEY": key or self.maria},

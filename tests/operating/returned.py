@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Final
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
 
 import activities.returns as return_activities
 from bank_adapters.port import Direction, PaymentInstruction
+from domain.contracts.operators import ActionState, BankOutcome
 from domain.contracts.returns import Unmatched
+from domain.contracts.suspense import Clearance
 from domain.contracts.wallets import ChangeKind
 from domain.ids import TransactionId
 from domain.money import Money
@@ -29,7 +30,7 @@ AMOUNTS: Final = {
     DISPUTED: 100,
     MISREAD: 120,
 }
-"""What is on the bank's statement and in no book of ours, while it is parked."""
+"""What is on a suspense account until the bank puts it right."""
 
 
 class Returned:
@@ -109,43 +110,48 @@ async def returned_of(desk: Desk) -> Returned:
     return await desk.returned.brought()
 
 
-async def _terminated(desk: Desk, book: Runbook, name: str, amount: int) -> None:
-    """The bank corrects it, and it is ended in the UI; nothing was booked."""
+async def _corrected(desk: Desk, book: Runbook, name: str, amount: int) -> None:
+    """The bank corrects it, and it leaves the suspense account."""
     returned = await returned_of(desk)
     booking = returned.bookings[name]
     async with desk.opened(book.reason, book.filter, booking.id) as ui:
+        await ui.reads("suspense account")
         if amount:
             await returned.corrected(amount)
-        await ui.terminate(book.take("TERMINATE"))
-    assert (await booking.describe()).status is WorkflowExecutionStatus.TERMINATED
+        await desk.shell(book.take("sh"), booking=booking.id)
+    ended = await booking.result()
+    assert ended.suspended is not None
+    assert (ended.unmatched, ended.suspended.cleared_as) == (book.reason, Clearance.CORRECTED)
+    (done,) = await desk.scene.ledger.actions(ended.suspended.item_id)
+    assert (done.state, done.outcome) == (ActionState.ACCEPTED, BankOutcome.CORRECTED)
 
 
 @performs("return_unknown")
 async def return_unknown(desk: Desk, book: Runbook) -> None:
     """It came and went on the bank's statement: nothing is to be corrected."""
-    await _terminated(desk, book, Unmatched.UNKNOWN, 0)
+    await _corrected(desk, book, Unmatched.UNKNOWN, 0)
 
 
 @performs("return_wrong_amount")
 async def return_wrong_amount(desk: Desk, book: Runbook) -> None:
-    await _terminated(desk, book, Unmatched.WRONG_AMOUNT, AMOUNTS[Unmatched.WRONG_AMOUNT])
+    await _corrected(desk, book, Unmatched.WRONG_AMOUNT, AMOUNTS[Unmatched.WRONG_AMOUNT])
 
 
 @performs("return_twice")
 async def return_twice(desk: Desk, book: Runbook) -> None:
-    await _terminated(desk, book, Unmatched.TWICE, AMOUNTS[Unmatched.TWICE])
+    await _corrected(desk, book, Unmatched.TWICE, AMOUNTS[Unmatched.TWICE])
 
 
 @performs("return_never_paid")
 async def return_never_paid(desk: Desk, book: Runbook) -> None:
-    await _terminated(desk, book, Unmatched.NEVER_PAID, AMOUNTS[Unmatched.NEVER_PAID])
+    await _corrected(desk, book, Unmatched.NEVER_PAID, AMOUNTS[Unmatched.NEVER_PAID])
 
 
 @performs("return_late")
 async def return_late(desk: Desk, book: Runbook) -> None:
     """One is disputed; the other's window was read wrongly, and it is booked when that is mended."""
     condition = next(block.text for block in book.left if block.words == "FILTER")
-    await _terminated(desk, book, DISPUTED, AMOUNTS[DISPUTED])
+    await _corrected(desk, book, DISPUTED, AMOUNTS[DISPUTED])
     returned = await returned_of(desk)
     booking = returned.bookings[MISREAD]
     async with desk.opened(book.reason, condition, booking.id) as ui:

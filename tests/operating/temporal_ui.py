@@ -72,12 +72,6 @@ class TemporalUi:
         await self.prepare_update(name, data)
         await self.confirm()
 
-    async def terminate(self, reason: str) -> None:
-        """End the workflow for this reason."""
-        await self.choose("Terminate")
-        await self.page.get_by_role("textbox", name="Reason").fill(reason)
-        await self.confirm()
-
     async def confirm(self) -> None:
         """Press the dialog's button and see the dialog go."""
         button = self.page.locator(_CONFIRM)

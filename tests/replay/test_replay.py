@@ -105,6 +105,7 @@ CORPORA = {
     "v0.1-returns": OF_RETURNS,
     "v0.1-taken-back": CANCELLED_AT_THE_BANK,
     "v0.1-operators": OF_OPERATORS,
+    "v0.1-suspense": {"return_corrected"},
 }
 
 

@@ -23,7 +23,7 @@ from tests.simulation.books import (
     our_payments,
     our_wallets,
 )
-from tests.simulation.expectations import ACH_AT_ONCE, FAILURES, PARKED_ARE_BOOKED
+from tests.simulation.expectations import ACH_AT_ONCE, FAILURES
 from tests.simulation.plan import PlannedPayment
 from tests.workflow.scene import Payment, Person, Scene
 
@@ -55,11 +55,11 @@ class State:
     ours: Mapping[TransactionId, OurPayment]
     bank: BankBooks
 
-    def unbooked(self) -> Counter[str]:
-        """What returns that are not booked have moved at the bank, by reference."""
+    def suspended(self) -> Counter[str]:
+        """What returns that park have moved at the bank, by reference: in our books it is nobody's."""
         found: Counter[str] = Counter()
         for back in self.bank.returns:
-            if self.parks[back.return_id] is not None and not PARKED_ARE_BOOKED:
+            if self.parks[back.return_id] is not None:
                 found[back.reference] += back.moved
         return found
 
@@ -131,7 +131,7 @@ def early(state: State) -> Counter[str]:
 
 def payments_wrong(state: State) -> Iterator[str]:
     """Each payment of ours is exactly once, for its amount and with our outcome, in the bank's books."""
-    unbooked, lies = state.unbooked(), early(state)
+    suspended, lies = state.suspended(), early(state)
     for payment in state.ours.values():
         name = f"{state.planned[payment.transaction_id]} ({payment.transaction_id}, {payment.status})"
         if payment.status == _FAILED and payment.failure not in FAILURES[TransactionKind(payment.kind)]:
@@ -149,7 +149,7 @@ def payments_wrong(state: State) -> Iterator[str]:
         moved = sum(found.moved for found in at_bank)
         ours = signed(payment) if payment.status == _SUCCEEDED else 0
         for found in at_bank:
-            ours += unbooked[found.reference] + state.bank.uncorrected.get(found.reference, 0) - lies[found.reference]
+            ours += suspended[found.reference] + state.bank.uncorrected.get(found.reference, 0) - lies[found.reference]
         if moved != ours:
             yield f"{name}: the bank's statement has {moved} of it, our books {ours}"
         if (payment.status == _RETURNED) != (state.booked(payment.transaction_id) is not None):
@@ -189,7 +189,7 @@ async def _invariants_wrong(scene: Scene, state: State) -> list[str]:
     lines = [line.minor_units async for line in scene.bank.statement("USD", since=_SINCE)]
     if sum(lines) != state.bank.statement:
         return [f"the statement adds up to {sum(lines)}, the bank's books say {state.bank.statement}"]
-    known = state.unbooked().total() + sum(state.bank.uncorrected.values()) - early(state).total()
+    known = sum(state.bank.uncorrected.values()) - early(state).total()
 
     async def banks() -> Sequence[BankBalance]:
         return [BankBalance(bank=scene.bank.name, currency="USD", minor_units=sum(lines) - known)]

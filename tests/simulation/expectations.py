@@ -27,9 +27,6 @@ PARKS: Final[Mapping[Manner, Unmatched]] = {
 }
 """Returns that are not as networks allow; of those that come twice, the second one."""
 
-PARKED_ARE_BOOKED: Final = False
-"""Whether a return that parks is in our books meanwhile, on a suspense account."""
-
 _WALLET_SAYS_NO: Final = frozenset[str]({DecisionCode.INSUFFICIENT_FUNDS, DecisionCode.WALLET_OWES})
 _BANK_SAYS_NO: Final = frozenset[str](
     {DecisionCode.BANK_REFUSED, DecisionCode.BANK_ACCOUNT_INACTIVE, DecisionCode.RESOLVED_UNPAID}

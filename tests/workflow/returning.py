@@ -6,15 +6,23 @@ from uuid import uuid4
 
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
+from bank_adapters.port import PaymentInstruction
+from domain.contracts.operators import ActionKind, BankOutcome, NewAction, Via
 from domain.contracts.payments import OPERATIONS_QUEUE
 from domain.contracts.returns import (
+    TAKE_RETURN,
     WATCH_RETURNS_WORKFLOW,
     ReturnOutcome,
+    Suspended,
     WatchReport,
     WatchRequest,
+    bank_and_reference,
     return_workflow_id,
 )
-from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
+from domain.contracts.suspense import Clearance
+from domain.contracts.workflows import RESOLVE_UPDATE, RETRY_UPDATE, OperatorCommand
+from domain.ids import ActionId, TransactionId
+from domain.money import Money
 from domain.transactions import TransactionStatus
 from tests.workflow.scene import Payment, Person, Scene, until
 
@@ -88,6 +96,63 @@ async def return_parked(scene: Scene) -> str:
     return booking.id
 
 
+async def resolution(scene: Scene, suspended: Suspended) -> OperatorCommand:
+    """What the API tells a return whose bank has put it right, and has recorded."""
+    action = NewAction(
+        action_id=ActionId.new(suspended.item_id.bucket),
+        transaction_id=suspended.item_id,
+        kind=ActionKind.RESOLVE,
+        via=Via.API,
+        by="operator:maria",
+        reason="called",
+        outcome=BankOutcome.CORRECTED,
+        evidence="ticket 4711",
+        step=TAKE_RETURN,
+        since=suspended.since,
+    )
+    recorded = await scene.ledger.ask_action(action)
+    return OperatorCommand(
+        by=action.by, reason=action.reason, action_id=recorded.action_id, outcome=BankOutcome.CORRECTED
+    )
+
+
+async def suspended_as(scene: Scene, booking: Booking) -> Suspended:
+    """Where a parked return is booked."""
+    named = bank_and_reference(booking.id)
+    assert named is not None
+    item = await scene.ledger.find_suspense(*named)
+    assert item is not None
+    return Suspended(item_id=item.item_id, since=item.since, cleared_as=item.cleared_as)
+
+
+async def put_right(scene: Scene, booking: Booking, amount: int) -> ReturnOutcome:
+    """The bank gives the money back, and an operator says so."""
+    person = await scene.person()
+    order = PaymentInstruction(
+        reference=f"{TransactionId.new(7)}:deposit",
+        account_token=person.customer.account_token,
+        amount=Money(amount, "USD"),
+    )
+    await scene.bank.pull(order)
+    command = await resolution(scene, await suspended_as(scene, booking))
+    await booking.execute_update(RESOLVE_UPDATE, command)
+    return await booking.result()
+
+
+async def return_corrected(scene: Scene) -> str:
+    """A return whose payment came back before is on a suspense account, until the bank puts it right."""
+    person = await scene.person()
+    deposit = await deposited(scene, person, 300)
+    await (await give_back(scene, deposit, "R01")).result()
+    booking = await give_back(scene, deposit, "R02")
+    await parked(scene, booking, "return_twice")
+    outcome = await put_right(scene, booking, 300)
+    assert outcome.suspended is not None
+    assert outcome.suspended.cleared_as is Clearance.CORRECTED
+    assert await scene.money(person) == (0, 0)
+    return booking.id
+
+
 async def return_watched(scene: Scene) -> str:
     """The statement is read, and what it says is started; the id of the reading."""
     deposit = await deposited(scene, await scene.person(), 200)
@@ -99,6 +164,6 @@ async def return_watched(scene: Scene) -> str:
 
 
 RETURN_WALKS: Final[dict[str, Callable[[Scene], Awaitable[str]]]] = {
-    walk.__name__: walk for walk in (return_booked, return_parked, return_watched)
+    walk.__name__: walk for walk in (return_booked, return_parked, return_corrected, return_watched)
 }
 """Recorded for the corpus: `python -m tests.replay.record VERSION-returns return_`."""

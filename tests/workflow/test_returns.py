@@ -14,8 +14,9 @@ from domain.bank_accounts import BankAccountStatus
 from domain.clock import SettableClock, SystemClock
 from domain.contracts.payments import RetryPlan, ReturnNotice
 from domain.contracts.returns import FindReturns, ReturnOutcome, ReturnRequest, Unmatched
-from domain.contracts.workflows import RETRY_UPDATE, OperatorCommand
-from domain.ids import TransactionId
+from domain.contracts.suspense import Clearance
+from domain.contracts.workflows import CANNOT_RESOLVE, RESOLVE_UPDATE, RETRY_UPDATE, OperatorCommand
+from domain.ids import ActionId, TransactionId
 from domain.money import Money
 from domain.rails import Rail
 from domain.returns import CALENDAR_DAYS
@@ -23,7 +24,17 @@ from domain.transactions import TransactionKind, TransactionStatus
 from infra.schedules import ensure_schedules
 from ledger.local import LocalLedger
 from tests.money.requests import Client as App
-from tests.workflow.returning import booking_of, deposited, give_back, parked, watch
+from tests.workflow.operators import refusal_of
+from tests.workflow.returning import (
+    booking_of,
+    deposited,
+    give_back,
+    parked,
+    put_right,
+    resolution,
+    suspended_as,
+    watch,
+)
 from tests.workflow.scene import OPENING, Person, Scene, until
 
 SUCCEEDED, RETURNED = TransactionStatus.SUCCEEDED, TransactionStatus.RETURNED
@@ -110,7 +121,9 @@ async def test_what_came_back_before_it_was_settled_here_is_booked_when_it_is(sc
     assert await scene.all_of(person) == (0, 0, OPENING)
 
 
-async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_cannot_be_ours_parks_in_suspense_until_it_is_put_right_or_matched(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     person = await scene.person(balance=5_000)
     wrong = await give_back(scene, await deposited(scene, person, 300), "R01", 299)
     await parked(scene, wrong, "return_wrong_amount")
@@ -144,9 +157,42 @@ async def test_what_cannot_be_ours_parks_and_books_nothing(scene: Scene, monkeyp
     await late.execute_update(RETRY_UPDATE, OperatorCommand(by="tests", reason="the window was read wrongly"))
     await late.result()
     assert await scene.money(person) == (5_300, 0)
-    for booking in (wrong, twice, unknown):
-        await booking.terminate("the bank makes it good")
-    await scene.bank.pull(replace(order, reference=f"{TransactionId.new(7)}:deposit", amount=Money(299 + 200, "USD")))
+    assert (await suspended_as(scene, late)).cleared_as is Clearance.MATCHED
+    for booking, amount in ((wrong, 299), (twice, 200)):
+        outcome = await put_right(scene, booking, amount)
+        assert outcome.suspended is not None
+        assert outcome.suspended.cleared_as is Clearance.CORRECTED
+    # The bank's own mistake has come and gone on its statement: nothing is to be given back.
+    await unknown.execute_update(RESOLVE_UPDATE, await resolution(scene, await suspended_as(scene, unknown)))
+    assert (await unknown.result()).unmatched is Unmatched.UNKNOWN
+    assert await scene.money(person) == (5_300, 0)
+    sums = {finding.name: finding for finding in await scene.verify()}
+    assert [name for name, finding in sums.items() if not finding.ok] == []
+
+
+async def test_only_what_the_api_has_recorded_takes_a_return_off_the_suspense_account(scene: Scene) -> None:
+    deposit = await deposited(scene, await scene.person(), 300)
+    await (await give_back(scene, deposit, "R01")).result()
+    booking = await give_back(scene, deposit, "R02")
+    await parked(scene, booking, "return_twice")
+    item = await suspended_as(scene, booking)
+    recorded = await resolution(scene, item)
+    wrong = {
+        "no action": OperatorCommand(by="anyone", reason="I say so", outcome="corrected"),
+        "one that nobody recorded": replace(recorded, action_id=ActionId.new(item.item_id.bucket)),
+        "another outcome": replace(recorded, outcome="paid"),
+    }
+    for command in wrong.values():
+        assert await refusal_of(booking.execute_update(RESOLVE_UPDATE, command)) == CANNOT_RESOLVE
+    assert (await suspended_as(scene, booking)).cleared_as is None
+    outcome = await put_right(scene, booking, 300)
+    assert outcome.suspended == replace(item, cleared_as=Clearance.CORRECTED)
+    # Read again by a run that has forgotten it, it stays put right.
+    take = ActivityEnvironment().run
+    activities = return_activities.ReturnActivities({}, scene.directory, scene.ledger, SystemClock())
+    started = (await booking.fetch_history()).events[0].workflow_execution_started_event_attributes
+    (request,) = await scene.temporal.data_converter.decode(started.input.payloads, [ReturnRequest])
+    assert await take(activities.take_return, request) == outcome
 
 
 async def test_a_statement_is_read_to_its_end_and_on_from_the_business_time(scene: Scene) -> None:
