@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from commands.attention_cli import attention
+from commands.write_offs_cli import write_offs
 from domain.contracts.wallets import ChangeKind, WalletLimits
 from domain.errors import SagapayError
 from infra.settings import Settings, settings
@@ -22,6 +23,7 @@ app.add_typer(bank_accounts, name="bank-account")
 secrets = typer.Typer(no_args_is_help=True, help="Keys of the secrets at rest.")
 app.add_typer(secrets, name="secrets")
 app.add_typer(attention, name="attention")
+app.add_typer(write_offs, name="write-off")
 _console = Console()
 
 

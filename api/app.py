@@ -25,6 +25,7 @@ from api import (
     users,
     wallet_rules,
     wallets,
+    write_offs,
 )
 from api.backends import open_backends
 from api.middleware import BodyLimit, RequestContext
@@ -79,6 +80,7 @@ def create_app(settings: Settings, hosted_worker: HostedWorker | None = None, *,
         batches,
         holds,
         wallet_rules,
+        write_offs,
         attention_workflows,  # before the payments, whose path it looks like
         attention,
         users,

@@ -14,6 +14,7 @@ _HISTORY: Final = "history:"
 _HOLDS: Final = "holds:"
 _ITEMS: Final = "items:"
 _WORKFLOWS: Final = "workflows:"
+_WRITE_OFFS: Final = "write-offs:"
 Id = TypeVar("Id", bound=PrefixedId)
 
 
@@ -92,6 +93,16 @@ def attention_cursor(transaction_id: TransactionId) -> str:
 def read_attention_cursor(cursor: str) -> TransactionId:
     """The payment in a cursor of a list of parked ones. Raises InvalidCursor."""
     return _read_id(_ATTENTION, cursor, TransactionId)
+
+
+def write_offs_cursor(write_off_id: TransactionId) -> str:
+    """Continue a list of write-offs behind this one."""
+    return _write(_WRITE_OFFS, write_off_id)
+
+
+def read_write_offs_cursor(cursor: str) -> TransactionId:
+    """The write-off in a cursor of a list of them. Raises InvalidCursor."""
+    return _read_id(_WRITE_OFFS, cursor, TransactionId)
 
 
 def workflows_cursor(token: bytes) -> str:

@@ -73,14 +73,23 @@ class OperatorsApi:
                 return
             cursor = {"cursor": page["next_cursor"]}
 
+    async def write_offs(self, filters: Mapping[str, str | int]) -> AsyncIterator[Parked]:
+        """Every write-off that the filters let through, page by page."""
+        async for write_off in self._pages("/v1/write-offs", "write_offs", filters):
+            yield write_off
+
     async def one(self, named: str) -> Parked:
         """One of them: a payment with what was told it, a batch or a return with what the Temporal UI says of it."""
         return await self._call("GET", _path_of(named))
 
     async def tell(self, named: str, call: str, body: Mapping[str, str]) -> Parked:
         """Retry, resolve or force it, or approve that."""
+        return await self.post(f"{_path_of(named)}/{call}", body)
+
+    async def post(self, path: str, body: Mapping[str, str | int]) -> Parked:
+        """Any other call, under a key of its own."""
         headers = {"Idempotency-Key": uuid4().hex}
-        return await self._call("POST", f"{_path_of(named)}/{call}", json=dict(body), headers=headers)
+        return await self._call("POST", path, json=dict(body), headers=headers)
 
     async def _call(self, method: str, path: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401  -- httpx's
         try:

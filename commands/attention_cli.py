@@ -29,7 +29,8 @@ Outcome = Annotated[str, typer.Argument(help="paid or not_paid")]
 Resolution = Annotated[str, typer.Argument(help="paid or not_paid; corrected, of a return that is no payment's")]
 
 
-def _operating(url: str | None, key: str, work: Callable[["OperatorsApi"], Awaitable[bool | None]]) -> None:
+def operating(url: str | None, key: str, work: Callable[["OperatorsApi"], Awaitable[bool | None]]) -> None:
+    """Do it with the operators' API; the command's exit says whether it went well."""
     from commands.attention import operators_api
     from infra.local.joining import joined_settings
 
@@ -56,7 +57,7 @@ def list_attention(
     """Show the payments, batches and returns that need a person."""
     from commands import attention as commands
 
-    _operating(url, key, lambda api: commands.show_list(api, _console, _filters(reason, step, bank, age)))
+    operating(url, key, lambda api: commands.show_list(api, _console, _filters(reason, step, bank, age)))
 
 
 @attention.command("show")
@@ -66,7 +67,7 @@ def show_attention(
     """Show a payment and what operators told it, or a batch or a return."""
     from commands import attention as commands
 
-    _operating(url, key, lambda api: commands.show_one(api, _console, named))
+    operating(url, key, lambda api: commands.show_one(api, _console, named))
 
 
 @attention.command("retry")
@@ -86,7 +87,7 @@ def retry_attention(
     from commands import attention as commands
 
     wanted = commands.Wanted(named=named, filters=_filters(reason, step, bank, age))
-    _operating(url, key, lambda api: commands.tell(api, _console, wanted, "retry", {"reason": why}, dry_run=dry_run))
+    operating(url, key, lambda api: commands.tell(api, _console, wanted, "retry", {"reason": why}, dry_run=dry_run))
 
 
 @attention.command("resolve")
@@ -109,7 +110,7 @@ def resolve_attention(
 
     wanted = commands.Wanted(named=named, filters=_filters(reason, step, bank, age))
     body = {"outcome": outcome, "evidence": evidence, "reason": why}
-    _operating(url, key, lambda api: commands.tell(api, _console, wanted, "resolve", body, dry_run=dry_run))
+    operating(url, key, lambda api: commands.tell(api, _console, wanted, "resolve", body, dry_run=dry_run))
 
 
 @attention.command("force")
@@ -118,7 +119,7 @@ def force_attention(outcome: Outcome, transaction_id: str, key: Key, why: Why, u
     from commands import attention as commands
 
     body = {"outcome": outcome, "reason": why}
-    _operating(url, key, lambda api: commands.propose(api, _console, transaction_id, body))
+    operating(url, key, lambda api: commands.propose(api, _console, transaction_id, body))
 
 
 @attention.command("approve")
@@ -126,4 +127,4 @@ def approve_attention(transaction_id: str, action_id: str, key: Key, why: Why, u
     """Approve what another operator has proposed."""
     from commands import attention as commands
 
-    _operating(url, key, lambda api: commands.approve(api, _console, transaction_id, action_id, why))
+    operating(url, key, lambda api: commands.approve(api, _console, transaction_id, action_id, why))

@@ -162,6 +162,12 @@ class CannotApprove(SagapayError):
     code, status = "cannot_approve", 409
 
 
+class CannotWriteOff(SagapayError):
+    """The wallet owes nothing, or less than that; only what it owes can be written off."""
+
+    code, status = "cannot_write_off", 409
+
+
 class CannotRelease(SagapayError):
     """The hold has ended otherwise and can no longer be released."""
 

@@ -74,6 +74,7 @@ class Step(StrEnum):
     SUSPEND_INCOMING = "suspend_incoming"
     CLEAR_OUTGOING = "clear_outgoing"
     CLEAR_INCOMING = "clear_incoming"
+    WRITE_OFF_DEBT = "write_off_debt"
 
 
 class StepDecision(StrEnum):

@@ -116,5 +116,10 @@ def receivable_of(wallet: WalletId, currency: str) -> SystemAccount:
     return _striped(Role.RECEIVABLE, "wallets", currency, wallet.bucket)
 
 
+def losses_of(wallet: WalletId, currency: str) -> SystemAccount:
+    """The stripe of what we have lost that this wallet's written-off debts are kept on."""
+    return _striped(Role.LOSSES, "wallets", currency, wallet.bucket)
+
+
 def _striped(role: Role, party: str, currency: str, bucket: int) -> SystemAccount:
     return SystemAccount(role.value, f"{role.value}:{party}:{currency}:{bucket % STRIPES}", currency)

@@ -15,6 +15,7 @@ from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, 
 from domain.contracts.payments import CONTRADICTION, Attention, Failure, PaymentRequest, StepCommand, StepResult
 from domain.contracts.suspense import Clearing, NewSuspenseItem, SuspenseItem
 from domain.contracts.wallets import WalletChange
+from domain.contracts.write_offs import NewWriteOff, WriteOff
 from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
 from domain.holds import HoldStatus
 from domain.ids import ActionId, BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
@@ -31,6 +32,7 @@ from ledger.shards import Shard, Shards
 from ledger.suspense import Suspense
 from ledger.wallet_changes import change_wallet
 from ledger.work import Begin, EndHold, PlaceHold, Receive, Take
+from ledger.write_offs import WriteOffs
 from ledger.writers import Writers
 
 _OPEN_WALLET = text("""
@@ -58,6 +60,7 @@ class LocalLedger:
         self._deposit_terms = settings.deposit_terms()
         self._received = Received(self.shards)
         self._suspense = Suspense(self.shards, self._clock)
+        self._write_offs = WriteOffs(self.shards, self._clock)
         self._writers = [
             Writers(
                 shard.engine,
@@ -296,6 +299,24 @@ class LocalLedger:
         """See LedgerService."""
         async with transaction(self.shards.of(wallet_id).engine) as connection:
             return await change_wallet(connection, wallet_id, change, self._clock.now())
+
+    async def ask_write_off(self, asked: NewWriteOff) -> WriteOff:
+        """See LedgerService."""
+        return await self._write_offs.ask(asked)
+
+    async def approve_write_off(self, write_off_id: TransactionId, by: str, reason: str) -> WriteOff:
+        """See LedgerService."""
+        return await self._write_offs.approve(write_off_id, by, reason)
+
+    async def withdraw_write_off(self, write_off_id: TransactionId, by: str, reason: str) -> WriteOff:
+        """See LedgerService."""
+        return await self._write_offs.withdraw(write_off_id, by, reason)
+
+    async def write_offs(
+        self, wallet_id: WalletId | None, *, waiting: bool, after: TransactionId | None, limit: int
+    ) -> Sequence[WriteOff]:
+        """See LedgerService."""
+        return await self._write_offs.page(wallet_id, waiting=waiting, after=after, limit=limit)
 
     async def entries(self, wallet_id: WalletId, *, before_version: int | None, limit: int) -> Sequence[Entry]:
         """See LedgerService."""

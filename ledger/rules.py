@@ -25,9 +25,10 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement, clearing a
 | suspend_incoming | bank settlement | suspense | | |
 | clear_outgoing | bank settlement | suspense | | |
 | clear_incoming | suspense | bank settlement | | |
+| write_off_debt | losses | receivable | | |
 
-The last four are no payment's: they book what a bank has taken from us or sent to us and is not, or not yet, any
-payment's (`ledger/suspense.py`).
+The last five are no payment's: they book what a bank has taken from us or sent to us and is not, or not yet, any
+payment's (`ledger/suspense.py`), and debts that two operators write off (`ledger/write_offs.py`).
 
 A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
 received on the receiver's shard, where its transaction is not recorded.
@@ -58,6 +59,7 @@ class Role(StrEnum):
     DUE_FROM = "due_from"
     RECEIVABLE = "receivable"
     SUSPENSE = "suspense"
+    LOSSES = "losses"
 
 
 class HoldChange(StrEnum):
@@ -205,6 +207,7 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
         Step.SUSPEND_INCOMING: Rule(debit=Role.SETTLEMENT, credit=Role.SUSPENSE),
         Step.CLEAR_OUTGOING: Rule(debit=Role.SETTLEMENT, credit=Role.SUSPENSE, after=Step.SUSPEND_OUTGOING),
         Step.CLEAR_INCOMING: Rule(debit=Role.SUSPENSE, credit=Role.SETTLEMENT, after=Step.SUSPEND_INCOMING),
+        Step.WRITE_OFF_DEBT: Rule(debit=Role.LOSSES, credit=Role.RECEIVABLE),
     }
 )
 

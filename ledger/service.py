@@ -11,6 +11,7 @@ from domain.contracts.operators import ActionClaim, AttentionFilter, NewAction, 
 from domain.contracts.payments import Attention, Failure, PaymentRequest, StepCommand, StepResult
 from domain.contracts.suspense import Clearing, NewSuspenseItem, SuspenseItem
 from domain.contracts.wallets import WalletChange, WalletLimits
+from domain.contracts.write_offs import NewWriteOff, WriteOff
 from domain.holds import HoldStatus
 from domain.ids import ActionId, BankAccountId, BatchId, ClientId, EntryId, HoldId, TransactionId, UserId, WalletId
 from domain.money import Money
@@ -300,6 +301,28 @@ class LedgerService(Protocol):
 
         Raises NotFound, IdempotencyKeyReused, CannotChangeWallet for a closed wallet, WalletInUse.
         """
+        ...
+
+    async def ask_write_off(self, asked: NewWriteOff) -> WriteOff:
+        """Record that an operator asks to write off a wallet's debt; nothing moves yet. Repeated, what was recorded.
+
+        Raises NotFound, CannotWriteOff where less is owed, and IdempotencyKeyReused.
+        """
+        ...
+
+    async def approve_write_off(self, write_off_id: TransactionId, by: str, reason: str) -> WriteOff:
+        """Another operator agrees, and what is still owed of it is ours to bear, in one commit. Repeated by the same
+        one, what was done. Raises NotFound and CannotApprove."""
+        ...
+
+    async def withdraw_write_off(self, write_off_id: TransactionId, by: str, reason: str) -> WriteOff:
+        """Nobody is to approve it any more. Raises NotFound, and CannotApprove for one that is approved."""
+        ...
+
+    async def write_offs(
+        self, wallet_id: WalletId | None, *, waiting: bool, after: TransactionId | None, limit: int
+    ) -> Sequence[WriteOff]:
+        """Write-offs behind `after`, oldest first: of one wallet or all; all or those that wait for approval."""
         ...
 
     async def entries(self, wallet_id: WalletId, *, before_version: int | None, limit: int) -> Sequence[Entry]:

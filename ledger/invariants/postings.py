@@ -50,6 +50,10 @@ _RIGHT_SUSPENSE: Final = """e.amount = abs(i.moved) AND e.currency = i.currency
     AND split_part(a.code, ':', 2) = i.bank AND (i.moved > 0) = (rule.step LIKE '%_incoming')
     AND a.kind = CASE e.type WHEN 'DEBIT' THEN rule.debit ELSE rule.credit END"""
 
+# A debt that is written off: as its approval says.
+_RIGHT_WRITE_OFF: Final = """e.amount = w.written_off AND e.currency = w.currency
+    AND a.kind = CASE e.type WHEN 'DEBIT' THEN rule.debit ELSE rule.credit END"""
+
 AS_RULED: Final = NothingIn(
     number=1,
     name="postings as ruled",
@@ -67,6 +71,10 @@ AS_RULED: Final = NothingIn(
         LEFT JOIN ledger.transaction_steps s
             ON s.transaction_id = p.transaction_id AND s.step = p.step AND s.outcome = 'posted'
         LEFT JOIN ledger.suspense_items i ON i.item_id = p.transaction_id
+        LEFT JOIN (
+            SELECT write_off_id, currency, written_off FROM ledger.write_offs JOIN ledger.write_off_marks
+            USING (write_off_id)
+        ) w ON w.write_off_id = p.transaction_id
         LEFT JOIN ledger.accounts a ON a.account_id = e.account_id
         LEFT JOIN {RULES_TABLE} ON rule.step = p.step
         GROUP BY coalesce(p.posting_id, e.posting_id)
@@ -75,6 +83,7 @@ AS_RULED: Final = NothingIn(
             s.posting_id = p.posting_id AND e.transaction_id = p.transaction_id AND e.created_at = p.created_at
             AND s.created_at = p.created_at AND a.currency = e.currency AND CASE WHEN e.place > 2
                 THEN {_COLLECTS} WHEN rule.elsewhere THEN {_RIGHT_ELSEWHERE}
+                WHEN p.step = 'write_off_debt' THEN {_RIGHT_WRITE_OFF}
                 WHEN rule.kind IS NULL THEN {_RIGHT_SUSPENSE}
                 ELSE e.amount = t.amount AND e.currency = t.currency AND {_RIGHT_ACCOUNT} END, false))
     """,

@@ -19,7 +19,7 @@ from ledger.invariants.outbox import ENTRIES_TOLD, PAYMENTS_TOLD
 from ledger.invariants.payments import DEFERRED, HOLDS, KEYS, STATUS, STEPS_IN_ORDER, TIMELINE
 from ledger.invariants.postings import AS_RULED, FAILED_MOVED_NOTHING, STEPS_POSTED, SUM_TO_ZERO
 from ledger.invariants.snapshot import Found, Progress, Snapshot, snapshot_of
-from ledger.invariants.wallets import OWED, RULES_AS_CHANGED, SPENT
+from ledger.invariants.wallets import OWED, RULES_AS_CHANGED, SPENT, WRITTEN_OFF
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     SUM_TO_ZERO,
@@ -45,6 +45,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     SETTLED,
     SUSPENSE,
     OWED,
+    WRITTEN_OFF,
     STATUS,
     PAYMENTS_TOLD,
     ENTRIES_TOLD,

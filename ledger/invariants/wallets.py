@@ -41,7 +41,8 @@ RULES_AS_CHANGED: Final = NothingIn(
 OWED: Final = NothingIn(
     number=8,
     name="debts",
-    sentence="A wallet owes what returned deposits had brought, less what was collected; together, what is receivable.",
+    sentence="A wallet owes what returned deposits had brought, less what was collected or written off; "
+    "together, what is receivable.",
     rows=Rows.ACCOUNTS,
     goes=Pass.WHOLE,
     query=f"""
@@ -53,6 +54,9 @@ OWED: Final = NothingIn(
                 WHERE s.step = 'return_deposit' AND s.outcome = 'posted'
                 UNION ALL
                 SELECT account_id, -amount FROM {NUMBERED} e WHERE e.place > 2 AND e.type = 'DEBIT'
+                UNION ALL
+                SELECT wallet_id, -written_off FROM ledger.write_offs JOIN ledger.write_off_marks m USING (write_off_id)
+                WHERE m.mark = 'approved'
             ) d USING (account_id) WHERE a.kind = 'wallet' GROUP BY a.account_id
         ) debt WHERE owed <> recorded
         UNION ALL
@@ -60,6 +64,35 @@ OWED: Final = NothingIn(
         FROM (
             SELECT currency, owed, CASE kind WHEN 'receivable' THEN balance ELSE 0 END AS balance FROM ledger.accounts
         ) a GROUP BY currency HAVING sum(owed) <> sum(balance)
+    """,
+)
+
+WRITTEN_OFF: Final = NothingIn(
+    number=8,
+    name="write-offs",
+    sentence="Losses hold exactly what was written off, each by two people's word, posted once.",
+    rows=Rows.ACCOUNTS,
+    goes=Pass.WHOLE,
+    query="""
+        SELECT coalesce(m.currency, a.currency) AS subject,
+               format('losses are %s, %s was written off', coalesce(a.balance, 0), coalesce(m.amount, 0)) AS detail
+        FROM (
+            SELECT currency, sum(written_off) AS amount FROM ledger.write_offs
+            JOIN ledger.write_off_marks USING (write_off_id) WHERE mark = 'approved' GROUP BY currency
+        ) m FULL JOIN (
+            SELECT currency, sum(balance) AS balance FROM ledger.accounts WHERE kind = 'losses' GROUP BY currency
+        ) a USING (currency)
+        WHERE coalesce(a.balance, 0) <> coalesce(m.amount, 0)
+        UNION ALL
+        SELECT 'txn_' || replace(coalesce(w.write_off_id, s.transaction_id)::text, '-', ''),
+               format('asked by %s, %s by %s, posted %s', w.asked_by, w.mark, w.marked_by, s.transaction_id IS NOT NULL)
+        FROM (
+            SELECT w.write_off_id, w.asked_by, w.amount, m.mark, m.marked_by, m.written_off
+            FROM ledger.write_offs w JOIN ledger.write_off_marks m USING (write_off_id) WHERE m.mark = 'approved'
+        ) w FULL JOIN (
+            SELECT transaction_id FROM ledger.transaction_steps WHERE step = 'write_off_debt' AND outcome = 'posted'
+        ) s ON s.transaction_id = w.write_off_id
+        WHERE w.write_off_id IS NULL OR s.transaction_id IS NULL OR w.asked_by = w.marked_by OR w.written_off > w.amount
     """,
 )
 

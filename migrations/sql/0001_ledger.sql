@@ -143,6 +143,32 @@ CREATE TABLE ledger.suspense_items (
 );
 COMMENT ON COLUMN ledger.suspense_items.moved IS 'Minor units on our account at the bank, positive where we received.';
 
+-- Debts that are written off: asked for by one operator, ended once by another's approval or by being withdrawn. The
+-- entries are posted under the write-off's id, which is no transaction's.
+CREATE TABLE ledger.write_offs (
+    write_off_id uuid PRIMARY KEY,
+    wallet_id    uuid NOT NULL,
+    amount       bigint NOT NULL CHECK (amount > 0),
+    currency     text NOT NULL,
+    asked_by     text NOT NULL,
+    reason       text NOT NULL,
+    evidence     text NOT NULL CHECK (evidence <> ''),
+    key_digest   bytea NOT NULL CHECK (length(key_digest) = 16),
+    fingerprint  bytea NOT NULL CHECK (length(fingerprint) = 32),
+    effective_at timestamptz NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    UNIQUE (wallet_id, key_digest)
+);
+CREATE TABLE ledger.write_off_marks (
+    write_off_id uuid PRIMARY KEY REFERENCES ledger.write_offs,
+    mark         text NOT NULL CHECK (mark IN ('approved', 'withdrawn')),
+    marked_by    text NOT NULL,
+    note         text NOT NULL,
+    written_off  bigint CHECK (written_off > 0),
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK ((mark = 'approved') = (written_off IS NOT NULL))
+);
+
 CREATE TABLE ledger.transaction_steps (
     transaction_id uuid NOT NULL,
     step           text NOT NULL,
@@ -324,6 +350,14 @@ CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.suspense_items
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.suspense_items
     FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.write_offs
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.write_offs
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.write_off_marks
+    FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.write_off_marks
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER immutable BEFORE UPDATE OR DELETE ON ledger.operator_actions
     FOR EACH ROW EXECUTE FUNCTION ledger.refuse_change();
 CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger.operator_actions
@@ -348,6 +382,19 @@ BEGIN
 END $$;
 CREATE TRIGGER force_wants_two BEFORE INSERT ON ledger.operator_action_marks
     FOR EACH ROW EXECUTE FUNCTION ledger.force_wants_two();
+
+-- Two people again: who approves a write-off is not who asked for it.
+CREATE FUNCTION ledger.write_off_wants_two() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.mark = 'approved' AND EXISTS (
+           SELECT FROM ledger.write_offs w WHERE w.write_off_id = NEW.write_off_id
+           AND (w.asked_by = NEW.marked_by OR w.amount < NEW.written_off)) THEN
+        RAISE EXCEPTION 'write-off % wants two people', NEW.write_off_id USING ERRCODE = 'SG010';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER write_off_wants_two BEFORE INSERT ON ledger.write_off_marks
+    FOR EACH ROW EXECUTE FUNCTION ledger.write_off_wants_two();
 
 -- Guard 9: a status moves as domain/transactions.py says; a hold ends once, and what was captured stays captured.
 CREATE FUNCTION ledger.legal_status_move() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -434,7 +481,8 @@ GRANT USAGE ON SCHEMA ledger TO sagapay_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA ledger TO sagapay_app;
 GRANT INSERT ON ledger.accounts, ledger.account_changes, ledger.transactions, ledger.transaction_steps, ledger.transaction_events,
                 ledger.postings, ledger.ledger_entries, ledger.holds, ledger.idempotency_keys, ledger.outbox,
-                ledger.operator_actions, ledger.operator_action_marks, ledger.suspense_items
+                ledger.operator_actions, ledger.operator_action_marks, ledger.suspense_items, ledger.write_offs,
+                ledger.write_off_marks
       TO sagapay_app;
 GRANT UPDATE (balance, held, version, status, debits_frozen, credits_frozen, limit_per_transaction, limit_daily,
               spent_on, spent, owed, updated_at) ON ledger.accounts TO sagapay_app;

@@ -11,7 +11,6 @@ from api.app import create_app
 from bank_adapters.simulator.faults import FaultKind, Operation
 from commands import attention as commands
 from domain.errors import InvalidRequest
-from ledger.directory import Scope
 from tests.rest.stage import Caller, Person, Stage, new_key
 from tests.traffic.patience import eventually
 
@@ -28,15 +27,6 @@ async def impatient(rest: Stage) -> AsyncIterator[Caller]:
         caller = Caller(api, rest.app_key)
         yield caller
         await caller.http.aclose()
-
-
-@pytest.fixture(scope="module")
-async def second(rest: Stage) -> AsyncIterator[Caller]:
-    """Another operator."""
-    key = await rest.backends.directory.create_key(rest.client_id, Scope.OPERATOR, "John")
-    caller = rest.caller(key)
-    yield caller
-    await caller.http.aclose()
 
 
 async def parked(rest: Stage, impatient: Caller, amount: int = 300) -> tuple[Person, str, int]:
@@ -137,7 +127,7 @@ async def test_a_word_with_evidence_frees_the_money(rest: Stage, impatient: Call
     await heal(rest, fault)
 
 
-async def test_a_force_takes_two_people(rest: Stage, impatient: Caller, second: Caller) -> None:
+async def test_a_force_takes_two_people(rest: Stage, impatient: Caller, second_operator: Caller) -> None:
     person, transaction_id, fault = await parked(rest, impatient)
     body = WHY | {"outcome": "not_paid"}
     proposed = (await rest.operator.post(f"/v1/attention/{transaction_id}/force", body)).json()
@@ -146,7 +136,7 @@ async def test_a_force_takes_two_people(rest: Stage, impatient: Caller, second: 
     alone = await rest.operator.post(approve, WHY)
     assert (alone.status_code, alone.json()["code"]) == (409, "cannot_approve")
     assert "attention" in await detail(rest.operator, transaction_id)
-    agreed = await second.post(approve, WHY)
+    agreed = await second_operator.post(approve, WHY)
     assert (agreed.status_code, agreed.json()["state"]) == (200, "accepted"), agreed.text
     assert agreed.json()["approved_by"] != agreed.json()["by"]
     assert (await final(rest, transaction_id))["failure"]["code"] == "resolved_unpaid"

@@ -23,8 +23,10 @@ from tests.money.requests import BANK, Client
 from tests.money.scratch import Database, Databases
 from tests.money.suspense import SUSPENSE_CORRUPTIONS, suspend_in_every_way
 from tests.money.wallet_corruptions import WALLET_CORRUPTIONS
+from tests.money.write_offs import WRITE_OFF_CORRUPTIONS, write_off_in_every_way
 from tests.stack.servers import Servers
 
+ALL_CORRUPTIONS = CORRUPTIONS + WALLET_CORRUPTIONS + SUSPENSE_CORRUPTIONS + WRITE_OFF_CORRUPTIONS
 BATCH_PAYER = 100
 """Deposited by whoever pays the batch, in minor units."""
 WAITS = AT_ONCE + 7
@@ -45,7 +47,7 @@ async def payments(database: Database, bare_servers: Servers) -> dict[str, str]:
         "forfeited deposit": await ach_deposit(client, paid_one, AT_ONCE + 8),
     }
     await client.take_back(paid["forfeited deposit"], Step.RETURN_DEPOSIT)
-    items = await suspend_in_every_way(service)
+    items = await suspend_in_every_way(service) | await write_off_in_every_way(client)
     await service.aclose()
     ids = items | {what: result.transaction_id.uuid for what, result in paid.items()}
     return {what: f"'{found}'" for what, found in (ids | holds).items()}
@@ -110,7 +112,9 @@ async def test_progress_counts_up_to_its_total(engine: AsyncEngine) -> None:
 
 
 @pytest.mark.parametrize(
-    "corruption", CORRUPTIONS + WALLET_CORRUPTIONS + SUSPENSE_CORRUPTIONS, ids=lambda corruption: corruption.what
+    "corruption",
+    ALL_CORRUPTIONS,
+    ids=lambda corruption: corruption.what,
 )
 async def test_a_corruption_is_found(
     corruption: Corruption, spoiled: AsyncConnection, payments: dict[str, str]
@@ -127,9 +131,7 @@ async def test_a_corruption_is_found(
 
 
 def test_every_invariant_is_heard() -> None:
-    heard = {
-        name for corruption in (*CORRUPTIONS, *WALLET_CORRUPTIONS, *SUSPENSE_CORRUPTIONS) for name in corruption.breaks
-    }
+    heard = {name for corruption in ALL_CORRUPTIONS for name in corruption.breaks}
     assert heard == {invariant.name for invariant in INVARIANTS}
 
 

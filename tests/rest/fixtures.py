@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.rest.stage import Stage, staged
+from ledger.directory import Scope
+from tests.rest.stage import Caller, Stage, staged
 from tests.stack.bank import BankProcess, running_bank
 from tests.stack.servers import Servers
 
@@ -22,3 +23,12 @@ async def rest(servers: Servers, rest_bank: BankProcess) -> AsyncIterator[Stage]
     quick = servers.settings.model_copy(update={"settlement_poll_seconds": 0.2, "accept_timeout_seconds": 20.0})
     async with staged(quick, rest_bank) as stage:
         yield stage
+
+
+@pytest.fixture(scope="module")
+async def second_operator(rest: Stage) -> AsyncIterator[Caller]:
+    """Another operator than the stage's."""
+    key = await rest.backends.directory.create_key(rest.client_id, Scope.OPERATOR, "John")
+    caller = rest.caller(key)
+    yield caller
+    await caller.http.aclose()
