@@ -6,7 +6,9 @@ from typing import Protocol
 
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, ReturnNotice, StepCommand, StepResult
+from domain.contracts.suspense import Clearance, Clearing, NewSuspenseItem
 from domain.contracts.wallets import WalletChange
+from domain.contracts.write_offs import NewWriteOff
 from domain.errors import IdempotencyKeyReused, SagapayError
 from domain.holds import HoldStatus
 from domain.ids import HoldId, TransactionId, WalletId
@@ -320,5 +322,60 @@ class MatureDeposits:
         return "swept"
 
 
-ALONE = (CloseBatch, ExpireHolds, MatureDeposits)
-"""What looks at many things one after the other, so that it has no place of its own among calls that race."""
+@dataclass(frozen=True)
+class Suspend:
+    """A line of a bank's statement that is no payment's; met again, it is what was recorded first."""
+
+    line: NewSuspenseItem
+
+    async def send(self, ledger: LocalLedger) -> Answer:
+        """See Ask."""
+        item = await ledger.suspend(self.line)
+        return item.moved, item.cleared_as
+
+    def expect(self, model: LedgerModel) -> Answer:
+        """See Ask."""
+        return model.suspend(self.line.return_reference, self.line.moved)
+
+
+@dataclass(frozen=True)
+class ClearSuspense:
+    """The bank has put one right, or it is a payment's: the first word counts."""
+
+    bank: str
+    return_reference: str
+    outcome: Clearance
+
+    async def send(self, ledger: LocalLedger) -> Answer:
+        """See Ask."""
+        item = await ledger.find_suspense(self.bank, self.return_reference)
+        if item is None:
+            return "not there"
+        cleared = await ledger.clear_suspense(
+            Clearing(item_id=item.item_id, outcome=self.outcome, by="a test", reason="a test")
+        )
+        return cleared.moved, cleared.cleared_as
+
+    def expect(self, model: LedgerModel) -> Answer:
+        """See Ask."""
+        return model.clear(self.return_reference, self.outcome)
+
+
+@dataclass(frozen=True)
+class WriteOffDebt:
+    """One operator asks for it and another one approves."""
+
+    asked: NewWriteOff
+
+    async def send(self, ledger: LocalLedger) -> Answer:
+        """See Ask."""
+        asked = await ledger.ask_write_off(self.asked)
+        return (await ledger.approve_write_off(asked.write_off_id, "operator:john", "a test")).written_off
+
+    def expect(self, model: LedgerModel) -> Answer:
+        """See Ask."""
+        return model.write_off(self.asked.wallet_id, self.asked.minor_units)
+
+
+ALONE = (CloseBatch, ExpireHolds, MatureDeposits, WriteOffDebt)
+"""What asks for several things one after the other, so that it has no place of its own among calls that race."""

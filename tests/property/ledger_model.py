@@ -5,6 +5,7 @@ from typing import Self
 
 from domain.batches import BatchStatus
 from domain.contracts.payments import IdempotencyRecord, PaymentRequest
+from domain.contracts.suspense import Clearance
 from domain.contracts.wallets import ChangeKind, WalletChange
 from domain.holds import HoldStatus
 from domain.ids import BatchId, HoldId, TransactionId, WalletId
@@ -41,8 +42,10 @@ class LedgerModel:
     holds: dict[HoldId, HoldModel] = field(default_factory=dict)
     batches: dict[BatchId, BatchModel] = field(default_factory=dict)
     keys: dict[str, tuple[str, TransactionId | HoldId | BatchId]] = field(default_factory=dict)
+    suspense: dict[str, tuple[int, Clearance | None]] = field(default_factory=dict)
     clearing: int = 0
     at_bank: int = 0
+    lost: int = 0
 
     def copy(self) -> Self:
         """Another one, to try something with."""
@@ -53,6 +56,7 @@ class LedgerModel:
             holds={name: replace(model) for name, model in self.holds.items()},
             batches={name: replace(model, begun=dict(model.begun)) for name, model in self.batches.items()},
             keys=dict(self.keys),
+            suspense=dict(self.suspense),
         )
 
     @property
@@ -258,6 +262,35 @@ class LedgerModel:
             and shard_of(payment.request.transaction_id) == shard_of(wallet_id)
             for payment in self.payments.values()
         )
+
+    # -- what is no payment's ------------------------------------------------------------------------
+
+    def suspend(self, reference: str, moved: int) -> Answer:
+        """A line of the bank's statement, by its reference: the first one counts."""
+        if reference not in self.suspense:
+            self.suspense[reference] = moved, None
+            self.at_bank += moved
+        return self.suspense[reference]
+
+    def clear(self, reference: str, outcome: Clearance) -> Answer:
+        """It is put right, or a payment's after all: the first word counts."""
+        if reference not in self.suspense:
+            return "not there"
+        moved, cleared_as = self.suspense[reference]
+        if cleared_as is None:
+            self.suspense[reference] = moved, outcome
+            self.at_bank -= moved
+        return self.suspense[reference]
+
+    def write_off(self, wallet_id: WalletId, minor_units: int | None) -> Answer:
+        """At most what is owed."""
+        wallet = self.wallets[wallet_id]
+        amount = wallet.owed if minor_units is None else minor_units
+        if not 0 < amount <= wallet.owed:
+            return "cannot_write_off"
+        wallet.owed -= amount
+        self.lost += amount
+        return amount
 
     # -- batches -------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Random calls on the real ledger and on a dictionary: they agree at every step, and the books stay sound.
 
-Payments, holds, limits, freezes, closings, batches and transfers between two shards, from two connections at once.
+Payments, holds, limits, freezes, closings, batches, transfers between two shards, suspense items and write-offs, from
+two connections at once.
 """
 
 import asyncio
@@ -75,6 +76,7 @@ def test_random_calls_agree_with_the_model(
     for run in ran:
         for kind, expected in (("clearing", run.model.clearing), ("bank_settlement", run.model.at_bank)):
             assert _total(shards, f"{kind}:{run.client.bank}%") == expected
+    assert _total(shards, "losses:%") == sum(run.model.lost for run in ran)
 
     async def read_banks() -> list[BankBalance]:
         return [BankBalance(bank=run.client.bank, currency="USD", minor_units=run.model.at_bank) for run in ran]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from domain.batches import BatchMode, BatchStatus
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import PaymentRequest
+from domain.contracts.suspense import Clearance
 from domain.contracts.wallets import ChangeKind, WalletChange, WalletLimits
 from domain.holds import HoldStatus
 from domain.ids import WalletId
@@ -17,10 +18,13 @@ from domain.transactions import Step, TransactionKind
 from tests.money.batches import new_batch, unused_key
 from tests.money.holds import HOUR, hold_request
 from tests.money.requests import Client, again
+from tests.money.suspense import line_of
+from tests.money.write_offs import asking
 from tests.property.asks import (
     AcceptBatch,
     Ask,
     ChangeRules,
+    ClearSuspense,
     CloseBatch,
     ExpireHolds,
     MatureDeposits,
@@ -31,7 +35,9 @@ from tests.property.asks import (
     ReceiveTransfer,
     ReleaseHold,
     SettleBatch,
+    Suspend,
     TakeStep,
+    WriteOffDebt,
 )
 from tests.property.ledger_model import LedgerModel
 from tests.property.payment_model import PaymentModel
@@ -58,6 +64,7 @@ LATER: Final = [
     *(Step.CAPTURE_WITHDRAWAL, Step.SETTLE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL),
     *(Step.RETURN_DEPOSIT, Step.RETURN_WITHDRAWAL),
 ]
+MOST_LINES: Final = 5
 SIDES: Final = ((True, True), (True, False), (False, True))
 PICK: Final = st.integers(0, 30)
 AMOUNT: Final = st.sampled_from([1, 10, 20, 50, 100, 500, 1_000]) | st.integers(1, 2_000)
@@ -268,6 +275,24 @@ class Caller:
         batch = _one_of(list(self.model.batches.values()), wish.pick)
         return CloseBatch(batch) if batch else None
 
+    # -- what is no payment's ------------------------------------------------------------------------
+
+    def suspend(self, wish: Wish) -> Ask:
+        """One of a few lines of the bank's statement, sometimes with another amount than before."""
+        moved = wish.amount if wish.flag else -wish.amount
+        return Suspend(line_of(f"ret_{wish.pick % MOST_LINES}", moved, self.client.bank))
+
+    def clear_suspense(self, wish: Wish) -> Ask:
+        """One of them, whether it is there or not."""
+        outcome = Clearance.CORRECTED if wish.flag else Clearance.MATCHED
+        return ClearSuspense(self.client.bank, f"ret_{wish.pick % MOST_LINES}", outcome)
+
+    def write_off(self, wish: Wish) -> Ask:
+        """All or a part of what a wallet owes, rather one that owes."""
+        owing = [wallet for wallet, model in self.model.wallets.items() if model.owed]
+        wallet = _one_of(owing, wish.pick) or self._wallet(wish)
+        return WriteOffDebt(asking(wallet, None if wish.flag else wish.amount))
+
     # -- what there is -------------------------------------------------------------------------------
 
     def _wallet(self, wish: Wish) -> WalletId:
@@ -289,6 +314,7 @@ ASKS: Final[Mapping[str, Callable[[Caller, Wish], Ask | None]]] = {
         *(Caller.next_step, Caller.any_step, Caller.receive, Caller.replay, Caller.reuse_key),
         *(Caller.place_hold, Caller.capture_hold, Caller.release_hold, Caller.expire_holds, Caller.mature_deposits),
         *(Caller.freeze, Caller.unfreeze, Caller.limit, Caller.close, Caller.read),
+        *(Caller.suspend, Caller.clear_suspense, Caller.write_off),
         *(Caller.batch, Caller.batch_item, Caller.settle_batch, Caller.close_batch),
     )
 }
