@@ -17,7 +17,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill matrix simulate mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks install
+.PHONY: help up down reset demo test test-slow test-kill matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -42,6 +42,8 @@ matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/refer
 	@$(BIN)/python -m tests.matrix
 simulate: $(STAMP) ## Play months of payments with a bank that misbehaves, checked every day (SEED=7 for one, SEEDS=100)
 	@$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS),$(or $(SEED),1))
+bank: $(STAMP) ## Begin the adapter of another bank from the template (NAME=acme)
+	@$(BIN)/python -m tests.contract.new_bank $(NAME)
 mutate: $(STAMP) ## Change posting and holds carelessly, again and again: tests must notice (outside CI; MINUTES=45, SEED=1)
 	@$(BIN)/python -m tests.mutation $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 check: $(STAMP) ## Lint, format, strict types, import contracts, dead links
