@@ -15,6 +15,7 @@ class Call(StrEnum):
 
     SEND = "send"
     LOOK_UP = "look up"
+    CANCEL = "cancel"
 
 
 class Crash(StrEnum):
@@ -30,8 +31,14 @@ KINDS: Final = (TransactionKind.DEPOSIT, TransactionKind.WITHDRAWAL)
 STRIKES: Final = {
     Call.SEND: (None, *sorted(BEFORE), *sorted(DECIDING), *sorted(AFTER)),
     Call.LOOK_UP: (None, *sorted(BEFORE), *sorted(AFTER), *sorted(TELLING)),
+    Call.CANCEL: (None, *sorted(BEFORE), *sorted(AFTER)),
 }
 """The faults that can strike a call. A look-up decides nothing, and an event is told of what a look-up would find."""
+
+
+def calls(rail: Rail) -> tuple[Call, ...]:
+    """What is asked over a rail: only what waits for a batch can be taken back."""
+    return tuple(call for call in Call if call is not Call.CANCEL or rail is Rail.ACH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,12 @@ class Cell:
         """What the bank is to misbehave at."""
         if self.fault in TELLING:
             return Operation.WEBHOOK
-        return Operation.LOOK_UP if self.call is Call.LOOK_UP else self.sending
+        return self.called
+
+    @property
+    def called(self) -> Operation:
+        """What the bank is asked where the worker dies."""
+        return {Call.SEND: self.sending, Call.LOOK_UP: Operation.LOOK_UP, Call.CANCEL: Operation.CANCEL}[self.call]
 
     @property
     def sending(self) -> Operation:
@@ -67,7 +79,7 @@ def cells() -> Iterator[Cell]:
     """All of them, in the order of the page."""
     for kind in KINDS:
         for rail in Rail:
-            for call, faults in STRIKES.items():
-                for fault in faults:
+            for call in calls(rail):
+                for fault in STRIKES[call]:
                     for crash in Crash:
                         yield Cell(kind, rail, call, fault, crash)

@@ -80,6 +80,10 @@ class GatedBank:
         """See the port."""
         return await self._gated(Call.LOOK_UP, lambda bank: bank.look_up(reference))
 
+    async def cancel(self, reference: str) -> BankPayment | NotSeen:
+        """See the port."""
+        return await self._gated(Call.CANCEL, lambda bank: bank.cancel(reference))
+
     async def _gated(self, call: Call, ask: Ask[Answer]) -> Answer:
         if self._gates.has_stopped:
             await self._gates.stop_here()

@@ -8,7 +8,7 @@ from typing import Final
 from bank_adapters.simulator.faults import FaultKind
 from domain.rails import Rail
 from domain.transactions import TransactionKind, TransactionStatus
-from tests.matrix.cells import KINDS, STRIKES, Cell, Crash
+from tests.matrix.cells import KINDS, STRIKES, Cell, Crash, calls
 from tests.matrix.walk import AMOUNT, BEFORE, Fate
 
 PAGE: Final = Path(__file__).parents[2] / "docs/reference/fault-matrix.md"
@@ -56,8 +56,8 @@ def table(kind: TransactionKind, rail: Rail, fates: Mapping[Cell, Fate]) -> Iter
     """The rows of one kind of payment over one rail."""
     yield "| call | the bank | " + " | ".join(_COLUMNS.values()) + " | in the wallet while no worker lives |"
     yield "|---" * (len(_COLUMNS) + 3) + "|"
-    for call, faults in STRIKES.items():
-        for fault in faults:
+    for call in calls(rail):
+        for fault in STRIKES[call]:
             row = [fates[Cell(kind, rail, call, fault, crash)] for crash in _COLUMNS]
             cells = " | ".join(map(in_words, row))
             yield f"| {call} | {_MEANS[fault]} | {cells} | {_meanwhile(kind, row)} |"

@@ -17,6 +17,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 _KNOWN_WHILE_DEAD: Final = {
     (TransactionKind.DEPOSIT, Call.SEND): (0, 0),
     (TransactionKind.DEPOSIT, Call.LOOK_UP): (AMOUNT, 0),
+    (TransactionKind.DEPOSIT, Call.CANCEL): (0, 0),
+    (TransactionKind.WITHDRAWAL, Call.CANCEL): (BEFORE, AMOUNT),
     (TransactionKind.WITHDRAWAL, Call.SEND): (BEFORE, AMOUNT),
     (TransactionKind.WITHDRAWAL, Call.LOOK_UP): (BEFORE - AMOUNT, 0),
 }
@@ -33,10 +35,11 @@ async def fates(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> A
 @pytest.mark.parametrize("cell", list(cells()), ids=lambda cell: cell.name)
 async def test_money_moves_once_or_not_at_all(fates: Mapping[Cell, Fate], cell: Cell) -> None:
     refused, twice = cell.fault is FaultKind.REFUSE, cell.fault is FaultKind.DUPLICATE
-    moved = 0 if refused else AMOUNT
+    failure = "bank_refused" if refused else "cancelled" if cell.call is Call.CANCEL else None
+    moved = 0 if failure else AMOUNT
     assert fates[cell] == Fate(
-        status=TransactionStatus.FAILED if refused else TransactionStatus.SUCCEEDED,
-        failure="bank_refused" if refused else None,
+        status=TransactionStatus.FAILED if failure else TransactionStatus.SUCCEEDED,
+        failure=failure,
         struck=0 if cell.fault is None else 1,
         meanwhile=None if cell.crash is Crash.NEVER else _KNOWN_WHILE_DEAD[cell.kind, cell.call],
         moved_here=moved,

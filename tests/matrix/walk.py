@@ -23,6 +23,7 @@ from tests.money.scratch import Databases
 from tests.rest.roles import running_roles
 from tests.stack.bank import BankProcess, running_bank
 from tests.stack.servers import Servers
+from tests.workflow.operators import cancel
 from tests.workflow.scene import OPENING, Payment, Person, Scene, open_scene, until
 from tests.workflow.temporal_server import running_temporal
 from tests.workflow.worker_process import running_worker
@@ -40,6 +41,8 @@ _PLACES: Final = "400"
 _PLAN: Final = RetryPlan(quick_retry_seconds=600, slow_retry_seconds=600, settlement_poll_seconds=0.2)
 _RARELY: Final = replace(_PLAN, settlement_poll_seconds=3)
 """For those whom an event is to wake."""
+_PARKS: Final = replace(_PLAN, quick_retry_seconds=2, slow_retry_seconds=3)
+"""For those whom a person is to cancel: that can be told only to who is parked."""
 
 ACCEPTED: Final = {
     TransactionKind.DEPOSIT: "step.posted credit_deposit",
@@ -76,6 +79,7 @@ class _Walker:
     request: PaymentRequest
     fault_id: int | None
     holding_id: int | None
+    silent_id: int | None = None
     payment: Payment | None = None
     meanwhile: tuple[int, int] | None = None
 
@@ -186,48 +190,58 @@ async def _prepared(scene: Scene, cell: Cell) -> _Walker:
     withdraws = cell.kind is TransactionKind.WITHDRAWAL
     person = await scene.person(balance=BEFORE if withdraws else 0)
     source, destination = (person, None) if withdraws else (None, person)
-    plan = _RARELY if cell.fault in TELLING else _PLAN
+    plan = _PARKS if cell.call is Call.CANCEL else _RARELY if cell.fault in TELLING else _PLAN
     request = scene.asked(cell.kind, AMOUNT, source=source, destination=destination, plan=plan)
-    holding_id = fault_id = None
+    holding_id = fault_id = silent_id = None
     if cell.crash is Crash.DURING:
-        called = cell.sending if cell.call is Call.SEND else Operation.LOOK_UP
-        holding_id = await scene.misbehave(person, FaultKind.SLOW, called, times=1, seconds=HOLDING_SECONDS)
+        holding_id = await scene.misbehave(person, FaultKind.SLOW, cell.called, times=1, seconds=HOLDING_SECONDS)
+    if cell.call is Call.CANCEL:
+        await scene.misbehave(person, FaultKind.TIMEOUT_AFTER, cell.sending, times=1)
+        silent_id = await scene.misbehave(person, FaultKind.TIMEOUT_BEFORE, Operation.LOOK_UP)
     if cell.call is Call.LOOK_UP and cell.rail is Rail.INSTANT:
         later = SETTLES_LATER_SECONDS
         await scene.misbehave(person, FaultKind.SETTLE_LATER, cell.sending, times=1, seconds=later)
     if cell.fault is not None:
         fault_id = await scene.misbehave(person, cell.fault, cell.operation, times=1)
-    return _Walker(cell, person, replace(request, rails=(cell.rail,)), fault_id, holding_id)
+    return _Walker(cell, person, replace(request, rails=(cell.rail,)), fault_id, holding_id, silent_id)
 
 
 async def _to_the_gates(scene: Scene, walkers: Sequence[_Walker], home: Path, tell: Callable[[str], None]) -> None:
-    """Those whom the bank is to be at work for come last: it is not for ever."""
-    held = [walker for walker in walkers if walker.holding_id is not None]
+    """In three parts, so that none keeps the others waiting: the bank is to be at work for the last ones."""
+    cancelled = [walker for walker in walkers if walker.cell.call is Call.CANCEL]
+    held = [walker for walker in walkers if walker.cell.call is not Call.CANCEL and walker.holding_id is not None]
     # Who looks ever more rarely had better begin late.
     others = sorted(
-        (walker for walker in walkers if walker.holding_id is None), key=lambda walker: walker.cell.fault in TELLING
+        (walker for walker in walkers if walker not in cancelled and walker not in held),
+        key=lambda walker: walker.cell.fault in TELLING,
     )
-    stopped = sum(walker.cell.crash is not Crash.NEVER for walker in others)
-
-    async def arrived(count: int) -> None:
-        async def there() -> bool:
-            return len(list((home / "arrived").iterdir())) == count
-
-        await until(f"{count} payments are at their gates", there, PATIENCE_SECONDS)
-
-    tell(f"{len(others)} make a payment")
-    await _each(others, lambda walker: _start(scene, walker))
-    await arrived(stopped)
-    await _each([walker for walker in others if walker.cell.crash is Crash.NEVER], lambda walker: _over(scene, walker))
-    tell(f"{len(held)} make a payment that the bank is long at work on")
-    await _each(held, lambda walker: _start(scene, walker))
-    await arrived(stopped + len(held))
+    parts = {
+        "make a payment that parks, and cancel it": cancelled,
+        "make a payment": others,
+        "make a payment that the bank is long at work on": held,
+    }
+    stopped = 0
+    for what, part in parts.items():
+        tell(f"{len(part)} {what}")
+        await _each(part, lambda walker: _start(scene, walker))
+        stopped += sum(walker.cell.crash is not Crash.NEVER for walker in part)
+        await _arrived(home, stopped)
+        await _each(
+            [walker for walker in part if walker.cell.crash is Crash.NEVER], lambda walker: _over(scene, walker)
+        )
+    holding = {walker.holding_id for walker in walkers if walker.holding_id is not None}
 
     async def at_the_bank() -> bool:
-        struck = {fault.fault_id: fault.used for fault in await scene.admin.faults()}
-        return all(walker.holding_id is not None and struck[walker.holding_id] == 1 for walker in held)
+        return holding <= {fault.fault_id for fault in await scene.admin.faults() if fault.used == 1}
 
     await until("the bank is at work on all of them", at_the_bank, PATIENCE_SECONDS)
+
+
+async def _arrived(home: Path, count: int) -> None:
+    async def there() -> bool:
+        return len(list((home / "arrived").iterdir())) == count
+
+    await until(f"{count} payments are at their gates", there, PATIENCE_SECONDS)
 
 
 async def _let_go(scene: Scene, walkers: Sequence[_Walker]) -> None:
@@ -244,6 +258,17 @@ async def _let_go(scene: Scene, walkers: Sequence[_Walker]) -> None:
 
 async def _start(scene: Scene, walker: _Walker) -> None:
     walker.payment = await scene.start(walker.request)
+    if walker.silent_id is not None:
+        await until(f"{walker.cell.name} is parked", lambda: _is_parked(scene, walker), PATIENCE_SECONDS)
+        # In this order: a bank that speaks again before would have its payment booked.
+        await cancel(walker.payment)
+        await scene.admin.remove_fault(walker.silent_id)
+
+
+async def _is_parked(scene: Scene, walker: _Walker) -> bool:
+    """The bank has it, and does not say so."""
+    attention = (await scene.transaction(walker.started)).attention
+    return attention is not None and attention.reason == "bank_unknown"
 
 
 async def _over(scene: Scene, walker: _Walker) -> None:
