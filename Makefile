@@ -72,6 +72,7 @@ format: $(STAMP) ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 docs: $(STAMP) ## Write the tables in docs/ anew that are made from the code
 	@$(BIN)/python -m tests.house.settings_page
+	@$(BIN)/python -m tests.house.event_schemas
 	@$(BIN)/python -m tests.rest.reference_pages
 screenshots: $(STAMP) ## Take the operators' guide's pictures of the Temporal UI anew (needs Chromium)
 	@$(BIN)/python -m tests.operating.screenshots

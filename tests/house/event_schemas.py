@@ -1,0 +1,136 @@
+"""The JSON Schemas of docs/events/, one for each event type and version, made from domain/events.py.
+
+`make docs` (python -m tests.house.event_schemas) writes them anew, and refuses a change that would break a reader; a
+test says when they differ.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import create_model
+
+from domain.events import AnyEvent, Envelope, EventModel
+from tests.house.tree import ROOT
+
+FOLDER = ROOT / "docs/events"
+Schema = dict[str, Any]
+_WORDS = {"title", "description", "default"}
+
+
+def _type_of(model: type[EventModel]) -> str:
+    return str(model.model_fields["type"].default)
+
+
+def _message(model: type[EventModel]) -> type[EventModel]:
+    version = Envelope.model_fields["version"].default
+    return create_model(
+        f"{model.__name__}Message",
+        __base__=Envelope,
+        __doc__=model.__doc__,
+        type=(Literal[_type_of(model)], ...),
+        version=(Literal[version], ...),
+        data=(model, ...),
+    )
+
+
+def schemas() -> dict[str, Schema]:
+    """The schema of every whole message, by file name: `transaction.completed.v1.json`."""
+    return {
+        f"{_type_of(model)}.v{Envelope.model_fields['version'].default}.json": {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **_message(model).model_json_schema(mode="serialization"),
+        }
+        for model in get_args(AnyEvent)
+    }
+
+
+def text_of(schema: Schema) -> str:
+    """A schema as its file has it."""
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def index() -> str:
+    """The page that lists the schemas."""
+    rows = [f"| [{name}]({name}) | {schema['description']} |" for name, schema in schemas().items()]
+    lines = [
+        "# Event schemas",
+        "",
+        "One JSON Schema (2020-12) of the whole message for each event type and version, made from",
+        "[domain/events.py](../../domain/events.py) by `make docs`. Within a version, optional fields and enum values",
+        "are added and nothing else changes: ignore what you do not know. How messages travel is in",
+        "[reference/events.md](../reference/events.md).",
+        "",
+        "| schema | tells |",
+        "|---|---|",
+        *rows,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def breaks(old: Schema, new: Schema) -> list[str]:
+    """What readers of one schema could not read in messages of the other, one line each."""
+    return list(_differences(_inlined(old, old), _inlined(new, new), "message"))
+
+
+def _inlined(node: Any, root: Schema) -> Any:
+    """The node with every reference replaced by what it means. Schemas of events do not recur."""
+    if isinstance(node, list):
+        return [_inlined(each, root) for each in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _inlined(root["$defs"][node["$ref"].rsplit("/", 1)[1]], root)
+    return {key: _inlined(value, root) for key, value in node.items() if key != "$defs"}
+
+
+def _differences(old: Schema, new: Schema, where: str) -> Iterator[str]:
+    before, after = old.get("properties", {}), new.get("properties", {})
+    for name in before:
+        if name not in after:
+            yield f"{where}.{name} is gone"
+        else:
+            yield from _differences(before[name], after[name], f"{where}.{name}")
+    for name in sorted({*old.get("required", ())} ^ {*new.get("required", ())}):
+        yield f"{where}.{name} is required in one of the two only"
+    if gone := [value for value in old.get("enum", ()) if value not in new.get("enum", ())]:
+        yield f"{where} can no longer be {gone}"
+    choices, others = old.get("anyOf", []), new.get("anyOf", [])
+    if len(choices) != len(others):
+        yield f"{where} is one of {len(others)} types, not of {len(choices)}"
+    else:
+        for choice, other in zip(choices, others, strict=True):
+            yield from _differences(choice, other, where)
+    apart = _WORDS | {"properties", "required", "enum", "anyOf", "$schema"}
+    for key in sorted((old.keys() | new.keys()) - apart):
+        if old.get(key) != new.get(key):
+            yield f"{where}: {key} was {old.get(key)}, is {new.get(key)}"
+    if "enum" in new and "enum" not in old:
+        yield f"{where} is an enum now"
+
+
+def committed(folder: Path = FOLDER) -> dict[str, Schema]:
+    """The schemas that are in the folder, by file name."""
+    return {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+
+
+def broken(before: dict[str, Schema], after: dict[str, Schema]) -> list[str]:
+    """All that no longer holds of the schemas before; a type that is gone is one line."""
+    found = [f"{name}: is gone" for name in before if name not in after]
+    both = [name for name in before if name in after]
+    return found + [f"{name}: {line}" for name in both for line in breaks(before[name], after[name])]
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write all schemas and the index. Raises SystemExit, with nothing written, when a reader would break."""
+    if lines := broken(committed(folder), schemas()):
+        raise SystemExit("readers would break; this wants a new version:\n" + "\n".join(lines))
+    folder.mkdir(exist_ok=True)
+    for name, schema in schemas().items():
+        (folder / name).write_text(text_of(schema))
+    (folder / "README.md").write_text(index())
+
+
+if __name__ == "__main__":
+    write()
