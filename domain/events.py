@@ -20,6 +20,8 @@ TRANSACTIONS_TOPIC: Final = "sagapay.transactions.v1"
 ENTRIES_TOPIC: Final = "sagapay.entries.v1"
 HOLDS_TOPIC: Final = "sagapay.holds.v1"
 LANES: Final = 4
+ENVELOPE_VERSION: Final = 1
+"""Of the whole message; within it nothing is removed, renamed or of another type."""
 
 
 def lane_of(key: str) -> int:
@@ -156,7 +158,7 @@ class Envelope(EventModel):
 
     id: EventId
     type: str
-    version: int = 1
+    version: int = ENVELOPE_VERSION
     time: datetime
     shard: int
     key: str

@@ -12,11 +12,9 @@ import orjson
 from confluent_kafka import Message
 from pydantic import ValidationError
 
-from domain.events import Envelope
+from domain.events import ENVELOPE_VERSION, Envelope
 from domain.ids import EventId
 from events.streams import Position, Stream
-
-VERSION = 1
 
 
 class EventUnreadable(Exception):
@@ -71,7 +69,7 @@ def outgoing(row: OutboxRow, previous: Position) -> Outgoing:
     value = {
         "id": event_id,
         "type": row.type,
-        "version": VERSION,
+        "version": ENVELOPE_VERSION,
         "time": row.created_at,
         "shard": row.stream.shard,
         "key": row.key,

@@ -16,7 +16,68 @@ from tests.house.tree import ROOT
 
 FOLDER = ROOT / "docs/events"
 Schema = dict[str, Any]
-_WORDS = {"title", "description", "default"}
+_WORDS = {"title", "description", "default", "examples"}
+
+_WALLETS = {"sender_id": "wal_0193e1a011117aaabbbbccccddddeee3", "receiver_id": "wal_0193e1a022227aaabbbbccccddddeee4"}
+_AT = "2026-03-02T15:04:05.678901Z"
+_TRANSACTION = {
+    "tx_id": "txn_0193e1a0c7e17b3c9d4e5f60718293a4",
+    "client_id": "cli_0193e19f00007aaabbbbccccddddeee0",
+    "kind": "transfer",
+    **_WALLETS,
+    "bank_account_id": None,
+    "amount": 1250,
+    "currency": "USD",
+    "memo": "lunch",
+    "timestamp": _AT,
+}
+_DEPOSIT = {
+    **_TRANSACTION,
+    "kind": "deposit",
+    "sender_id": None,
+    "bank_account_id": "ba_0193e1a055557aaabbbbccccddddeee8",
+    "memo": None,
+}
+_HOLD = {
+    "hold_id": "hld_0193e1a0c7e27b3c9d4e5f60718293a4",
+    "client_id": _TRANSACTION["client_id"],
+    "wallet_id": _WALLETS["sender_id"],
+    "amount": 5000,
+    "captured": 0,
+    "currency": "USD",
+    "memo": "hotel",
+    "expires_at": "2026-03-09T15:04:05Z",
+    "timestamp": _AT,
+}
+_NO_FUNDS = {"code": "insufficient_funds", "detail": "The wallet has less than that available."}
+_SAMPLES: dict[str, dict[str, Any]] = {
+    "transaction.processing": {**_DEPOSIT, "status": "processing"},
+    "transaction.completed": {**_TRANSACTION, "status": "succeeded"},
+    "transaction.failed": {**_TRANSACTION, "status": "failed", "failure": _NO_FUNDS},
+    "transaction.returned": {
+        **_DEPOSIT,
+        "status": "returned",
+        "failure": {"code": "R10", "detail": "Customer advises not authorized"},
+    },
+    "entry.posted": {
+        "entry_id": "ent_0193e1a0c7e87d4e8f2b6c1d3a5e7f12",
+        "posting_id": "pst_0193e1a0c7e57d4e8f2b6c1d3a5e7f10",
+        "tx_id": _TRANSACTION["tx_id"],
+        "account_id": _WALLETS["sender_id"],
+        "side": "DEBIT",
+        "amount": 1250,
+        "currency": "USD",
+        "balance_after": 8750,
+        "version": 7,
+        "timestamp": _AT,
+    },
+    "hold.placed": {**_HOLD, "status": "active"},
+    "hold.failed": {**_HOLD, "status": "failed", "failure": _NO_FUNDS},
+    "hold.captured": {**_HOLD, "status": "captured", "captured": 4200, "tx_id": _TRANSACTION["tx_id"]},
+    "hold.released": {**_HOLD, "status": "released"},
+    "hold.expired": {**_HOLD, "status": "expired"},
+}
+_KEYS = {"transaction": "tx_id", "entry": "account_id", "hold": "hold_id"}
 
 
 def _type_of(model: type[EventModel]) -> str:
@@ -35,12 +96,28 @@ def _message(model: type[EventModel]) -> type[EventModel]:
     )
 
 
+def example(name: str) -> Schema:
+    """A whole message of this type, as a consumer reads it."""
+    data = _SAMPLES[name]
+    message = {
+        "id": "evt_0193e1a0c7e87d4e8f2b6c1d3a5e7f12",
+        "type": name,
+        "time": _AT,
+        "shard": 0,
+        "key": data[_KEYS[name.split(".", maxsplit=1)[0]]],
+        "position": "81234/5021",
+        "data": {**data, "type": name},
+    }
+    return Envelope.model_validate(message).model_dump(mode="json")
+
+
 def schemas() -> dict[str, Schema]:
     """The schema of every whole message, by file name: `transaction.completed.v1.json`."""
     return {
         f"{_type_of(model)}.v{Envelope.model_fields['version'].default}.json": {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **_message(model).model_json_schema(mode="serialization"),
+            "examples": [example(_type_of(model))],
         }
         for model in get_args(AnyEvent)
     }
