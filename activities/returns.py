@@ -206,6 +206,9 @@ def _why_not_booked(payment: Transaction, request: ReturnRequest, settled_at: da
     if payment.amount != request.amount:
         told = f"{request.amount} came back of {payment.transaction_id}, which is of {payment.amount}."
         return _unmatched(Unmatched.WRONG_AMOUNT, told)
+    if request.moved is not None and (request.moved < 0) is not (payment.kind is TransactionKind.DEPOSIT):
+        told = f"{payment.transaction_id}, a {payment.kind}, came back the wrong way: {request.moved} on our account."
+        return _unmatched(Unmatched.WRONG_AMOUNT, told)
     if not may_still_return(request.notice.code, settled_at, request.returned_at):
         told = f"{request.notice.code} came after its window: settled {settled_at.isoformat()}."
         return _unmatched(Unmatched.LATE, told)

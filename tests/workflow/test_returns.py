@@ -14,7 +14,7 @@ from domain.bank_accounts import BankAccountStatus
 from domain.clock import SettableClock, SystemClock
 from domain.contracts.payments import RetryPlan, ReturnNotice
 from domain.contracts.returns import FindReturns, ReturnOutcome, ReturnRequest, Unmatched
-from domain.contracts.suspense import Clearance
+from domain.contracts.suspense import Clearance, Clearing
 from domain.contracts.workflows import CANNOT_RESOLVE, RESOLVE_UPDATE, RETRY_UPDATE, OperatorCommand
 from domain.ids import ActionId, TransactionId
 from domain.money import Money
@@ -233,6 +233,28 @@ async def test_a_return_is_late_by_business_time(scene: Scene) -> None:
         assert await take(activities.take_return, in_time) == ReturnOutcome(transaction_id=deposit.transaction_id)
     finally:
         await ledger.aclose()
+
+
+async def test_a_return_that_moves_money_the_wrong_way_is_not_booked_as_one(scene: Scene) -> None:
+    """A bank that gives us a deposit again instead of taking it."""
+    deposit = await deposited(scene, await scene.person(), 400)
+    request = ReturnRequest(
+        bank=scene.bank.name,
+        reference=f"{deposit.transaction_id}:deposit",
+        amount=Money(400, "USD"),
+        returned_at=datetime.now(UTC),
+        notice=ReturnNotice(reference=f"ret_{deposit.transaction_id}", code="R10"),
+        moved=400,
+    )
+    activities = return_activities.ReturnActivities({}, scene.directory, scene.ledger, SystemClock())
+    outcome = await ActivityEnvironment().run(activities.take_return, request)
+    assert outcome.unmatched is Unmatched.WRONG_AMOUNT
+    assert "the wrong way" in outcome.detail
+    assert outcome.suspended is not None
+    assert (await scene.transaction(deposit)).status is SUCCEEDED
+    # Nothing of it is on the simulated bank's statement: the books follow it again.
+    told = Clearing(item_id=outcome.suspended.item_id, outcome=Clearance.CORRECTED, by="tests", reason="a test")
+    await scene.ledger.clear_suspense(told)
 
 
 async def test_the_schedule_reads_on_from_where_it_stopped(scene: Scene) -> None:
