@@ -22,9 +22,7 @@ def ask_write_off(
     key: Key,
     why: Why,
     evidence: Annotated[str, typer.Option(help="How it can be proved that nothing more will come.")],
-    amount: Annotated[
-        int | None, typer.Option(min=1, help="At most so many minor units; left out, all it owes.")
-    ] = None,
+    amount: AtMost = None,
     url: Url = None,
 ) -> None:
     """Ask to write off what a wallet owes; another operator approves."""

@@ -217,8 +217,7 @@ class Batches:
             try:
                 return await self._settle(batch_id, also)
             except SystemAccountsMissing as missing:
-                async with transaction(self._shards.of(batch_id).engine) as connection:
-                    await posting.open_accounts(connection, missing.accounts)
+                await posting.open_accounts(self._shards.of(batch_id).engine, missing.accounts)
                 also.update(missing.accounts)
 
     async def _settle(self, batch_id: BatchId, also: Collection[SystemAccount]) -> None:

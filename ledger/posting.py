@@ -16,14 +16,14 @@ from itertools import chain
 from typing import Any, Final
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.availability import Deferral
 from domain.contracts.payments import Failure, StepResult
 from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected, SagapayError
 from domain.ids import HoldId, TransactionId
 from domain.transactions import Step, TransactionStatus
-from infra.database import Pipeline
+from infra.database import Pipeline, transaction
 from ledger import deciding, statements
 from ledger.accounts import Account, SystemAccount
 from ledger.deciding import Book, Recorded, Wanted, proposed, wanted_by
@@ -145,10 +145,11 @@ def _is_taken(answer: StepResult | IdempotencyKeyReused) -> bool:
     return isinstance(answer, StepResult) and answer.failure is None
 
 
-async def open_accounts(connection: AsyncConnection, accounts: list[SystemAccount]) -> None:
+async def open_accounts(engine: AsyncEngine, accounts: list[SystemAccount]) -> None:
     """Open our own accounts, in a commit of its own: a step that waited for another's with locks could deadlock."""
     rows = [{"account_id": a.hex, "kind": a.kind, "code": a.code, "currency": a.currency} for a in accounts]
-    await connection.execute(statements.OPEN_SYSTEM_ACCOUNTS, {"accounts": orjson.dumps(rows).decode()})
+    async with transaction(engine) as connection:
+        await connection.execute(statements.OPEN_SYSTEM_ACCOUNTS, {"accounts": orjson.dumps(rows).decode()})
 
 
 async def _lock_transactions(pipeline: Pipeline, works: list[Take]) -> dict[TransactionId, Recorded]:

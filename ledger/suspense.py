@@ -5,6 +5,7 @@ do the same at once come one after the other, and the second finds what the firs
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from domain.contracts.suspense import Clearance, Clearing, NewSuspenseItem, Susp
 from domain.errors import NotFound
 from domain.ids import TransactionId
 from domain.transactions import Step, StepDecision
-from infra.database import Pipeline, pipelined, transaction
+from infra.database import Pipeline, pipelined
 from ledger import posting, statements
 from ledger.accounts import SystemAccount, SystemAccountsMissing, system_account
 from ledger.deciding import Book
@@ -59,8 +60,7 @@ class Suspense:
             try:
                 return await self._suspend(shard, item, proposed, wanted)
             except SystemAccountsMissing as missing:
-                async with transaction(shard.engine) as connection:
-                    await posting.open_accounts(connection, missing.accounts)
+                await posting.open_accounts(shard.engine, missing.accounts)
 
     async def clear(self, clearing: Clearing) -> SuspenseItem:
         """Take an item off the suspense account, once; what was done first stays, and is answered. Raises NotFound."""
@@ -78,9 +78,7 @@ class Suspense:
             said = {"outcome": clearing.outcome, "by": clearing.by, "reason": clearing.reason}
             evidence = {"evidence": clearing.evidence} if clearing.evidence else {}
             await pipeline.run_and_commit(self._posting(item, step, wanted, book, said | evidence))
-        found_now = await self.find(item.bank, item.return_reference)
-        assert found_now is not None, f"{item.item_id} is recorded"
-        return found_now
+        return replace(item, cleared_as=clearing.outcome)
 
     async def find(self, bank: str, return_reference: str) -> SuspenseItem | None:
         """The item of a bank's return, if it ever was one."""

@@ -88,11 +88,9 @@ class WriteOffs:
         asked = await self._found(shard, write_off_id)
         while True:
             try:
-                await self._approve(shard, asked, by, reason)
-                return await self._found(shard, write_off_id)
+                return await self._approve(shard, asked, by, reason)
             except SystemAccountsMissing as missing:
-                async with transaction(shard.engine) as connection:
-                    await posting.open_accounts(connection, missing.accounts)
+                await posting.open_accounts(shard.engine, missing.accounts)
 
     async def withdraw(self, write_off_id: TransactionId, by: str, reason: str) -> WriteOff:
         """Nobody is to approve it any more. Raises NotFound, and CannotApprove for one that is approved."""
@@ -152,7 +150,7 @@ class WriteOffs:
             raise NotFound(f"There is no write-off {write_off_id}.")
         return _write_off_of(row)
 
-    async def _approve(self, shard: Shard, asked: WriteOff, by: str, reason: str) -> None:
+    async def _approve(self, shard: Shard, asked: WriteOff, by: str, reason: str) -> WriteOff:
         currency = asked.amount.currency
         ours: dict[Role, SystemAccount] = {
             Role.RECEIVABLE: receivable_of(asked.wallet_id, currency),
@@ -162,11 +160,12 @@ class WriteOffs:
         async with pipelined(shard.engine) as pipeline:
             book, current = await self._lock(pipeline, asked.wallet_id, ours, key)
             if current.state is WriteOffState.APPROVED and current.ended_by == by:
-                return
+                return current
             accounts = book.accounts(ours | {Role.SOURCE: asked.wallet_id})
             approved = _approved(current, accounts[Role.SOURCE], by, reason)
             mark = {"by": by, "note": reason, "written_off": approved.written_off}
             await pipeline.run_and_commit((_APPROVE, key | mark), self._posting(approved, accounts, book))
+            return approved
 
     async def _lock(
         self, pipeline: Pipeline, wallet_id: WalletId, ours: dict[Role, SystemAccount], key: dict[str, object]

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.contracts.payments import StepResult
 from domain.errors import LedgerBusy, LedgerUnavailable
-from infra.database import pipelined, transaction
+from infra.database import pipelined
 from ledger import posting
 from ledger.accounts import SystemAccount, SystemAccountsMissing
 from ledger.posting import KeyWastedError
@@ -135,8 +135,7 @@ class Writers:
             except KeyWastedError as wasted:
                 answered |= {left[index][0]: error for index, error in wasted.refused.items()}
             except SystemAccountsMissing as missing:
-                async with transaction(self._engine) as connection:
-                    await posting.open_accounts(connection, missing.accounts)
+                await posting.open_accounts(self._engine, missing.accounts)
                 also.update(missing.accounts)
             else:
                 answered |= {number: answer for (number, _), answer in zip(left, answers, strict=True)}

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import create_model
 
-from domain.events import AnyEvent, Envelope, EventModel
+from domain.events import ENVELOPE_VERSION, AnyEvent, Envelope, EventModel
 from tests.house.tree import ROOT
 
 FOLDER = ROOT / "docs/events"
@@ -85,13 +85,12 @@ def _type_of(model: type[EventModel]) -> str:
 
 
 def _message(model: type[EventModel]) -> type[EventModel]:
-    version = Envelope.model_fields["version"].default
     return create_model(
         f"{model.__name__}Message",
         __base__=Envelope,
         __doc__=model.__doc__,
         type=(Literal[_type_of(model)], ...),
-        version=(Literal[version], ...),
+        version=(Literal[ENVELOPE_VERSION], ...),
         data=(model, ...),
     )
 
@@ -114,7 +113,7 @@ def example(name: str) -> Schema:
 def schemas() -> dict[str, Schema]:
     """The schema of every whole message, by file name: `transaction.completed.v1.json`."""
     return {
-        f"{_type_of(model)}.v{Envelope.model_fields['version'].default}.json": {
+        f"{_type_of(model)}.v{ENVELOPE_VERSION}.json": {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **_message(model).model_json_schema(mode="serialization"),
             "examples": [example(_type_of(model))],

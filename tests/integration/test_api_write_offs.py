@@ -7,9 +7,9 @@ from rich.console import Console
 from commands import write_offs as commands
 from commands.attention import CallRefused, OperatorsApi
 from domain.ids import WalletId
-from domain.transactions import Step
 from tests.integration.test_api_idempotency import firsts
 from tests.money.requests import Client as App
+from tests.money.write_offs import owe
 from tests.rest.stage import Caller, Stage, new_key
 
 BODY = {"reason": "Nothing will come", "evidence": "case 12"}
@@ -18,11 +18,8 @@ AGREED = {"reason": "Seen the letter"}
 
 async def owing(rest: Stage, owed: int) -> str:
     """A wallet with nothing in it that owes so much."""
-    person, other = await rest.person(), await rest.person()
-    app, wallet = App(rest.backends.ledger, rest.client_id), WalletId(person.wallet_id)
-    deposit = await app.deposit(wallet, owed)
-    await app.transfer(wallet, WalletId(other.wallet_id), owed)
-    await app.take_back(deposit, Step.RETURN_DEPOSIT)
+    wallet = WalletId((await rest.person()).wallet_id)
+    await owe(App(rest.backends.ledger, rest.client_id), wallet, owed)
     return wallet
 
 

@@ -11,18 +11,10 @@ from domain.ids import WalletId
 from domain.transactions import Step, StepDecision, TransactionStatus
 from tests.money.records import Records
 from tests.money.requests import Client, change_wallet
+from tests.money.write_offs import owing
 
 RETURNED = TransactionStatus.RETURNED
 NOTICE = ReturnNotice(reference="ret-1", code="R10", detail="not authorised")
-
-
-async def _owing(client: Client, owed: int) -> WalletId:
-    """A wallet with nothing in it that owes so much."""
-    wallet, other = await client.open_wallet(), await client.open_wallet()
-    deposit = await client.deposit(wallet, owed)
-    await client.transfer(wallet, other, owed)
-    await client.take_back(deposit, Step.RETURN_DEPOSIT)
-    return wallet
 
 
 async def _standing(client: Client, wallet: WalletId) -> tuple[int, int, int]:
@@ -64,7 +56,7 @@ async def test_what_the_wallet_lacks_is_owed_and_never_taken_from_what_is_held(
 
 
 async def test_a_wallet_that_owes_pays_nobody(client: Client) -> None:
-    wallet = await _owing(client, 300)
+    wallet = await owing(client, 300)
     asked = [
         await client.transfer(wallet, await client.open_wallet(), 1),
         await client.begin_withdrawal(wallet, 1),
@@ -74,7 +66,7 @@ async def test_a_wallet_that_owes_pays_nobody(client: Client) -> None:
 
 async def test_what_comes_pays_the_debt_first_in_its_own_commit(client: Client, records: Records) -> None:
     receivable = _receivable(records)
-    wallet, friend = await _owing(client, 300), await client.open_wallet(1_000)
+    wallet, friend = await owing(client, 300), await client.open_wallet(1_000)
     paid = await client.transfer(friend, wallet, 120)
     assert await _standing(client, wallet) == (0, 0, 180)
     assert records.commits(paid.transaction_id) == 1
@@ -134,17 +126,17 @@ async def test_only_what_has_settled_comes_back_and_only_with_a_notice(client: C
 
 
 async def test_a_wallet_that_owes_cannot_be_closed(client: Client) -> None:
-    wallet = await _owing(client, 70)
+    wallet = await owing(client, 70)
     with pytest.raises(WalletInUse, match="owes 70"):
         await change_wallet(client.ledger, wallet, ChangeKind.CLOSE)
 
 
 async def test_many_who_owe_are_paid_at_once(client: Client, records: Records) -> None:
     receivable = _receivable(records)
-    owing = [await _owing(client, 100) for _ in range(6)]
+    debtors = [await owing(client, 100) for _ in range(6)]
     friend = await client.open_wallet(10_000)
-    paid = await asyncio.gather(*(client.transfer(friend, wallet, 30) for wallet in owing * 5))
+    paid = await asyncio.gather(*(client.transfer(friend, wallet, 30) for wallet in debtors * 5))
     assert {result.failure for result in paid} == {None}
-    assert [await _standing(client, wallet) for wallet in owing] == [(50, 0, 0)] * 6
+    assert [await _standing(client, wallet) for wallet in debtors] == [(50, 0, 0)] * 6
     assert await _standing(client, friend) == (10_000 - 30 * 30, 0, 0)
     assert _receivable(records) == receivable

@@ -1,12 +1,12 @@
 """Debts that are written off, and ways to spoil what is recorded of them."""
 
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from domain.contracts.payments import IdempotencyRecord
 from domain.contracts.write_offs import NewWriteOff
 from domain.ids import WalletId
 from domain.transactions import Step
+from tests.money.batches import unused_key
 from tests.money.corruptions import breaking
 from tests.money.requests import Client
 
@@ -42,16 +42,21 @@ WRITE_OFF_CORRUPTIONS: Final = (
 
 async def owing(client: Client, owed: int) -> WalletId:
     """A wallet with nothing in it that owes so much."""
-    wallet, other = await client.open_wallet(), await client.open_wallet()
-    deposit = await client.deposit(wallet, owed)
-    await client.transfer(wallet, other, owed)
-    await client.take_back(deposit, Step.RETURN_DEPOSIT)
+    wallet = await client.open_wallet()
+    await owe(client, wallet, owed)
     return wallet
+
+
+async def owe(client: Client, wallet: WalletId, owed: int) -> None:
+    """Have an empty wallet pass on a deposit that comes back."""
+    deposit = await client.deposit(wallet, owed)
+    await client.transfer(wallet, await client.open_wallet(), owed)
+    await client.take_back(deposit, Step.RETURN_DEPOSIT)
 
 
 def asking(wallet: WalletId, minor_units: int | None = None) -> NewWriteOff:
     """What Maria asks for, under a key of its own."""
-    key = IdempotencyRecord(key_digest=uuid4().hex, fingerprint=uuid4().hex * 2)
+    key = unused_key()
     return NewWriteOff(
         wallet_id=wallet, minor_units=minor_units, by=MARIA, reason="insolvent", evidence="letter of 3 March", key=key
     )
