@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KAFKA := $(VENV)/kafka
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 $(STAMP): requirements.lock pyproject.toml
@@ -17,7 +18,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks install
+$(KAFKA): tests/events/kafka.pom.xml $(STAMP)
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "A real Kafka wants Java 17 or later and Maven (Debian: default-jre-headless maven)"; exit 1; }
+	@echo "fetching Kafka's jars into $(KAFKA) (once) ..."
+	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $@)
+	@touch $@
+
+.PHONY: help up down reset demo test test-slow test-kill test-kafka matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -40,6 +47,8 @@ test-slow: $(STAMP) ## Run the rest: every server and role killed, the fault mat
 	@$(BIN)/python -m tests.side_by_side -m slow $(ARGS) -- --ignore=tests/e2e --ignore=tests/workflow -- tests/e2e tests/workflow
 test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
+test-kafka: $(KAFKA) ## Run what needs a broker's promises on a real Apache Kafka (wants Java 17 and Maven)
+	@SAGAPAY_TEST_KAFKA_LIBS=$(abspath $(KAFKA)) $(BIN)/python -m pytest tests/integration/test_events_real_kafka.py $(or $(ARGS),-q)
 matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/reference/fault-matrix.md anew (2 minutes)
 	@$(BIN)/python -m tests.matrix
 simulate: $(STAMP) ## Play months of payments with a bank that misbehaves, checked every day (SEED=7 for one, SEEDS=100)

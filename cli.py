@@ -22,6 +22,10 @@ bank_accounts = typer.Typer(no_args_is_help=True, help="Linked bank accounts, an
 app.add_typer(bank_accounts, name="bank-account")
 secrets = typer.Typer(no_args_is_help=True, help="Keys of the secrets at rest.")
 app.add_typer(secrets, name="secrets")
+dead_letters = typer.Typer(no_args_is_help=True, help="Events that a consumer could not process.")
+app.add_typer(dead_letters, name="dead-letters")
+history = typer.Typer(no_args_is_help=True, help="The history behind a wallet's list of transactions.")
+app.add_typer(history, name="history")
 app.add_typer(attention, name="attention")
 app.add_typer(write_offs, name="write-off")
 _console = Console()
@@ -120,7 +124,7 @@ def relay() -> None:
 
 @app.command(rich_help_panel="Roles")
 def consumers() -> None:
-    """Run the consumers: Kafka to the history read model."""
+    """Run the consumers: Kafka to the history read model and to people's e-mail."""
     from events.consumers import run
 
     run(settings())
@@ -132,6 +136,35 @@ def bank() -> None:
     from bank_adapters.simulator.server import run
 
     run(settings())
+
+
+@dead_letters.command("list")
+def list_dead_letters(consumer: Annotated[str | None, typer.Option(help="Of this consumer alone.")] = None) -> None:
+    """Show the events that a consumer could not process."""
+    from commands import dead_letters as commands
+
+    asyncio.run(commands.show(_joined(), _console, consumer))
+
+
+@dead_letters.command("replay")
+def replay_dead_letters(
+    numbers: Annotated[list[int] | None, typer.Argument(help="Which; all that wait if none is named.")] = None,
+    consumer: Annotated[str | None, typer.Option(help="Of this consumer alone.")] = None,
+) -> None:
+    """Have them processed now; exit 1 if one still cannot be."""
+    from commands import dead_letters as commands
+
+    raise typer.Exit(0 if asyncio.run(commands.replay(_joined(), _console, numbers or [], consumer)) else 1)
+
+
+@history.command("rebuild")
+def rebuild_history(
+    kafka: Annotated[bool, typer.Option("--kafka", help="By reading all events again, not from the ledger.")] = False,
+) -> None:
+    """Make it anew while everything runs: what is missing is added, what is wrong is put right."""
+    from commands.history import rebuild
+
+    asyncio.run(rebuild(_joined(), _console, kafka=kafka))
 
 
 @keys.command("client")

@@ -23,6 +23,7 @@ from activities.expiry import ExpiryActivities
 from activities.ledger import LedgerActivities
 from activities.returns import ReturnActivities
 from activities.sweep import SweepActivities
+from activities.webhooks import WebhookActivities
 from bank_adapters.breaker import Breaker, BreakerRules, BreakerStates
 from bank_adapters.breaker_states import SharedStates
 from bank_adapters.guarded import GuardedBank
@@ -31,7 +32,9 @@ from bank_adapters.registry import bank_names, open_bank
 from domain.contracts.activities import FirstStepWitness
 from domain.contracts.batches import BATCH_QUEUE
 from domain.contracts.payments import OPERATIONS_QUEUE, PAYMENT_QUEUE, TRANSFER_QUEUE, bank_queue
+from domain.contracts.webhooks import WEBHOOK_QUEUE
 from domain.errors import WorkflowsUnavailable
+from events.webhook_sender import Deliverer, open_deliverer
 from infra.clock import business_clock
 from infra.redis import make_redis
 from infra.role import Backoff, Life, run_role
@@ -54,6 +57,7 @@ from workflows.returns import ReturnWorkflow, WatchReturnsWorkflow
 from workflows.sweep import SweepWorkflow
 from workflows.transfer import TransferWorkflow
 from workflows.transfer_batch import TransferBatchWorkflow
+from workflows.webhooks import WebhookRetriesWorkflow
 from workflows.withdrawal import WithdrawalWorkflow
 
 WORKFLOW_RUNNER: Final = ContextFreeRunner(
@@ -65,6 +69,7 @@ WORKFLOWS: Final[Mapping[str, Sequence[type]]] = {
     TRANSFER_QUEUE: (TransferWorkflow,),
     PAYMENT_QUEUE: (DepositWorkflow, WithdrawalWorkflow, ReturnWorkflow),
     BATCH_QUEUE: (TransferBatchWorkflow,),
+    WEBHOOK_QUEUE: (WebhookRetriesWorkflow,),
     OPERATIONS_QUEUE: (SweepWorkflow, ExpireHoldsWorkflow, WatchReturnsWorkflow, BankEventsWorkflow),
 }
 """What runs on which queue. Recorded histories are replayed against all of them, in the runner above."""
@@ -91,6 +96,21 @@ def build_transfer_worker(
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
         max_concurrent_local_activities=settings.worker_max_concurrent,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.worker_sticky_seconds),
+        graceful_shutdown_timeout=_GRACE,
+        build_id=BUILD_ID,
+    )
+
+
+def build_webhook_worker(client: Client, deliverer: Deliverer, settings: Settings) -> Worker:
+    """Webhooks alone, so that apps which do not answer take no place from payments."""
+    return Worker(
+        client,
+        task_queue=WEBHOOK_QUEUE,
+        workflows=WORKFLOWS[WEBHOOK_QUEUE],
+        activities=[WebhookActivities(deliverer).deliver_due_webhooks],
+        workflow_runner=WORKFLOW_RUNNER,
+        max_concurrent_activities=settings.worker_max_concurrent,
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
@@ -122,6 +142,7 @@ def build_workers(
         max_concurrent_workflow_tasks=settings.worker_max_concurrent,
         max_concurrent_activities=settings.worker_max_concurrent,
         max_concurrent_local_activities=settings.worker_max_concurrent,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.worker_sticky_seconds),
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
@@ -132,6 +153,7 @@ def build_workers(
         activities=BatchActivities(ledger, batches, client, settings.retry_plan()).all(),
         workflow_runner=WORKFLOW_RUNNER,
         max_concurrent_activities=BATCHES_AT_ONCE,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.worker_sticky_seconds),
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
@@ -145,6 +167,7 @@ def build_workers(
             BankEventActivities(BankEvents(directory.engine, directory.cipher), ledger, client).handle_bank_events,
         ],
         workflow_runner=WORKFLOW_RUNNER,
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=settings.worker_sticky_seconds),
         graceful_shutdown_timeout=_GRACE,
         build_id=BUILD_ID,
     )
@@ -210,6 +233,9 @@ async def work(settings: Settings, life: Life) -> None:
             stack.push_async_callback(bank.aclose)
         for worker in build_workers(client, ledger, directory, Batches(shards), banks, settings=settings):
             await stack.enter_async_context(worker)
+        deliverer = open_deliverer(settings, directory.engine)
+        stack.push_async_callback(deliverer.aclose)
+        await stack.enter_async_context(build_webhook_worker(client, deliverer, settings))
         await ensure_schedules(client, settings, list(banks))
         life.ready()
         await life.until_stopped()

@@ -72,9 +72,8 @@ class ReturnActivities:
         found: list[ReturnRequest] = []
         with as_failures():
             async with heartbeats(lambda: len(found)):
-                for currency in bank.capabilities.currencies:
-                    lines = bank.statement(currency, since=since)
-                    found += [_request(bank.name, line) async for line in lines if line.returned is not None]
+                lines = bank.statement(None, since=since)
+                found += [_request(bank.name, line) async for line in lines if line.returned is not None]
         found.sort(key=lambda request: request.returned_at)
         if len(found) > MOST_RETURNS:
             found = found[:MOST_RETURNS]

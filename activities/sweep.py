@@ -68,4 +68,5 @@ def _request_of(transaction: Transaction, plan: RetryPlan) -> PaymentRequest:
         plan=plan,
         hold_id=transaction.hold_id,
         rails=transaction.rails,
+        trace=transaction.trace,
     )

@@ -13,6 +13,7 @@ from typing import Final
 from api.express import Starter
 from api.idempotency import ScopedKey, Shortcut
 from api.metrics import PAYMENTS, REPLAYS
+from api.rate_limits import RateLimits
 from api.views import TransactionView, view_of_request, view_of_transaction
 from domain.clock import Clock
 from domain.contracts.payments import Failure, IdempotencyRecord, PaymentRequest, PaymentResult
@@ -23,6 +24,7 @@ from domain.money import Money
 from domain.rails import Rail
 from domain.transactions import TransactionKind
 from infra.settings import Settings
+from infra.telemetry import trace
 from ledger.service import LedgerService, RecordedKey
 
 LOOK_AFTER_SECONDS: Final = 1.0
@@ -60,20 +62,30 @@ class Acceptance:
     """Accepts payments."""
 
     def __init__(
-        self, settings: Settings, ledger: LedgerService, shortcut: Shortcut, starter: Starter, clock: Clock
+        self,
+        settings: Settings,
+        ledger: LedgerService,
+        shortcut: Shortcut,
+        starter: Starter,
+        *,
+        rate_limits: RateLimits,
+        clock: Clock,
     ) -> None:
         self._timeout_seconds = settings.accept_timeout_seconds
         self._plan = settings.retry_plan()
         self._ledger = ledger
         self._shortcut = shortcut
         self._starter = starter
+        self._rate_limits = rate_limits
         self._clock = clock
 
     async def accept(self, intent: Intent) -> Accepted:
-        """The recorded payment. Raises IdempotencyKeyReused, NotRecordedYet and the other kinds of Unavailable.
+        """The recorded payment. Raises RateLimited, IdempotencyKeyReused, NotRecordedYet and the other kinds of
+        Unavailable.
 
         No transaction id leaves here before the ledger has recorded it.
         """
+        await self._rate_limits.count_wallet(intent.key.wallet_id)
         remembered = await self._shortcut.recall(intent.key)
         if remembered is not None:
             replay = await self._replay(remembered, intent)
@@ -110,6 +122,7 @@ class Acceptance:
             releases_rest=intent.releases_rest,
             rails=intent.rails,
             barred=intent.barred,
+            trace=trace.get(),
         )
 
     async def _outcome(self, request: PaymentRequest, intent: Intent) -> PaymentResult | RecordedKey:

@@ -9,15 +9,19 @@ from fastapi import Depends, Request
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from api.acceptance import Acceptance
+from api.balances import Balances
 from api.batch_acceptance import BatchAcceptance
 from api.cancelling import Cancelling
 from api.express import ExpressLane, Starter
 from api.holding import Holding
+from api.hopeless import HopelessDebits
 from api.idempotency import Shortcut
 from api.metrics import CACHE_ERRORS
 from api.operating import Operating
 from api.parties import Parties
+from api.rate_limits import RateLimits
 from api.security import KeyRing
+from api.sender_lock import OneAtATime
 from api.starting import PaymentStarter
 from api.temporal_link import HostedWorker, TemporalLink
 from api.waiting import Waiting
@@ -26,6 +30,8 @@ from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
 from domain.clock import Clock
 from domain.errors import UnknownBank
+from events.history_lag import HistoryLag
+from events.webhook_records import WebhookRecords
 from infra.database import make_engine
 from infra.redis import Cache, make_redis
 from infra.secrets import Cipher
@@ -37,6 +43,7 @@ from ledger.micro_deposits import MicroDepositLinks
 from ledger.opening import open_ledger
 from ledger.service import LedgerService
 from ledger.shards import Shards
+from ledger.webhook_endpoints import WebhookEndpoints
 
 log = structlog.get_logger("api")
 
@@ -54,7 +61,13 @@ class Backends:
     clock: Clock
     micro_deposits: MicroDepositLinks
     bank_events: BankEvents
+    webhook_endpoints: WebhookEndpoints
+    webhook_records: WebhookRecords
+    history: AsyncEngine
+    history_lag: HistoryLag
     cache: Cache
+    rate_limits: RateLimits
+    balances: Balances
     temporal: TemporalLink
     banks: Mapping[str, BankAdapter]
     breakers: SharedStates
@@ -87,7 +100,9 @@ class Backends:
             await bank.aclose()
         await self.breakers.aclose()
         await self.cache.aclose()
+        await self.rate_limits.aclose()
         await self.directory.aclose()
+        await self.history.dispose()
         await self.batches.aclose()
         await self.ledger.aclose()
 
@@ -97,9 +112,16 @@ def _note_cache_error(operation: str, error: Exception) -> None:
     log.warning("redis.unreachable", operation=operation, error=str(error))
 
 
-def _lane(settings: Settings, ledger: LedgerService, temporal: TemporalLink) -> Starter:
-    workflows = PaymentStarter(temporal)
-    return ExpressLane(settings, ledger, workflows) if settings.transfer_lane == "express" else workflows
+def _way(
+    settings: Settings, ledger: LedgerService, balances: Balances, cache: Cache, temporal: TemporalLink
+) -> Starter:
+    """How payments get recorded: hopeless debits are turned away, crowds of a sender shed, the rest goes its lane."""
+    way: Starter = PaymentStarter(temporal)
+    if settings.transfer_lane == "express":
+        way = ExpressLane(settings, ledger, way)
+    if settings.sender_lock:
+        way = OneAtATime(settings, cache, way)
+    return HopelessDebits(settings, ledger, balances, way) if settings.preliminary_check else way
 
 
 def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock: Clock) -> Backends:
@@ -109,12 +131,15 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
     cipher = Cipher.from_settings(settings)
     directory = Directory(engine, cipher)
     shards = Shards(settings)
+    history = make_engine(settings.history_url or settings.shard_urls[0], settings, application_name="sagapay-history")
     parties, batches = Parties(directory, ledger, shards), Batches(shards)
     cache = Cache(make_redis(settings), _note_cache_error)
-    shortcut = Shortcut(cache)
+    shortcut, balances = Shortcut(cache), Balances(cache, ledger)
     temporal = TemporalLink(settings, ledger, hosted_worker)
     waiting = Waiting(ledger, temporal)
-    acceptance = Acceptance(settings, ledger, shortcut, _lane(settings, ledger, temporal), clock)
+    rate_limits = RateLimits(settings)
+    way = _way(settings, ledger, balances, cache, temporal)
+    acceptance = Acceptance(settings, ledger, shortcut, way, rate_limits=rate_limits, clock=clock)
     return Backends(
         settings=settings,
         engine=engine,
@@ -125,7 +150,13 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         clock=clock,
         micro_deposits=MicroDepositLinks(directory),
         bank_events=BankEvents(engine, cipher),
+        webhook_endpoints=WebhookEndpoints(engine, cipher),
+        webhook_records=WebhookRecords(engine),
+        history=history,
+        history_lag=HistoryLag([shard.engine for shard in shards.all]),
         cache=cache,
+        rate_limits=rate_limits,
+        balances=balances,
         temporal=temporal,
         banks={name: open_bank(name, settings) for name in bank_names()},
         breakers=SharedStates(make_redis(settings)),
@@ -134,7 +165,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         acceptance=acceptance,
         batches=batches,
         batch_acceptance=BatchAcceptance(batches, parties, shards, shortcut, temporal, clock=clock),
-        holding=Holding(settings, ledger, parties, acceptance, clock),
+        holding=Holding(settings, ledger, parties, acceptance, rate_limits, clock),
         waiting=waiting,
         cancelling=Cancelling(settings, ledger, temporal, waiting),
         operating=Operating(settings, ledger, temporal),

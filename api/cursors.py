@@ -6,10 +6,13 @@ from typing import Final, TypeVar
 from domain.batches import MAX_TRANSFERS
 from domain.errors import InvalidCursor, InvalidId
 from domain.ids import HoldId, PrefixedId, TransactionId
+from events.streams import Position
 
 _MAX_VERSION: Final = 2**63 - 1
 _ATTENTION: Final = "attention:"
+_DELIVERIES: Final = "deliveries:"
 _ENTRIES: Final = "entries:"
+_EVENTS: Final = "events:"
 _HISTORY: Final = "history:"
 _HOLDS: Final = "holds:"
 _ITEMS: Final = "items:"
@@ -46,20 +49,17 @@ def entries_cursor(version: int) -> str:
 
 def read_entries_cursor(cursor: str) -> int:
     """The version in a statement's cursor. Raises InvalidCursor."""
-    version = _read(_ENTRIES, cursor)
-    if not version.isdecimal() or len(version) > len(str(_MAX_VERSION)) or int(version) > _MAX_VERSION:
-        raise InvalidCursor
-    return int(version)
+    return _number(_read(_ENTRIES, cursor))
 
 
-def history_cursor(transaction_id: TransactionId) -> str:
-    """Continue a history before a transaction."""
-    return _write(_HISTORY, transaction_id)
+def history_cursor(transaction_id: TransactionId, asked: str) -> str:
+    """Continue a history before a transaction; `asked` is a digest of what was asked for."""
+    return _write(f"{_HISTORY}{asked}:", transaction_id)
 
 
-def read_history_cursor(cursor: str) -> TransactionId:
-    """The transaction in a history's cursor. Raises InvalidCursor."""
-    return _read_id(_HISTORY, cursor, TransactionId)
+def read_history_cursor(cursor: str, asked: str) -> TransactionId:
+    """The transaction in a history's cursor. Raises InvalidCursor, also where something else was asked for."""
+    return _read_id(f"{_HISTORY}{asked}:", cursor, TransactionId)
 
 
 def holds_cursor(hold_id: HoldId) -> str:
@@ -103,6 +103,33 @@ def write_offs_cursor(write_off_id: TransactionId) -> str:
 def read_write_offs_cursor(cursor: str) -> TransactionId:
     """The write-off in a cursor of a list of them. Raises InvalidCursor."""
     return _read_id(_WRITE_OFFS, cursor, TransactionId)
+
+
+def events_cursor(position: Position) -> str:
+    """Continue a client's events behind this one."""
+    return _write(_EVENTS, str(position))
+
+
+def read_events_cursor(cursor: str) -> Position:
+    """The place in a cursor of a client's events. Raises InvalidCursor."""
+    xid, _, number = _read(_EVENTS, cursor).partition("/")
+    return Position(_number(xid), _number(number))
+
+
+def deliveries_cursor(number: int) -> str:
+    """Continue a list of deliveries below this one."""
+    return _write(_DELIVERIES, str(number))
+
+
+def read_deliveries_cursor(cursor: str) -> int:
+    """The number in a cursor of a list of deliveries. Raises InvalidCursor."""
+    return _number(_read(_DELIVERIES, cursor))
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(_MAX_VERSION)) or int(text) > _MAX_VERSION:
+        raise InvalidCursor
+    return int(text)
 
 
 def workflows_cursor(token: bytes) -> str:

@@ -12,7 +12,7 @@ import structlog
 from api.metrics import EXPRESS
 from domain.contracts.payments import PaymentRequest, PaymentResult, StepResult
 from domain.errors import IdempotencyKeyReused, LedgerBusy
-from domain.transactions import TransactionKind
+from domain.transactions import Step, TransactionKind
 from infra.settings import Settings
 from ledger.service import LedgerService
 
@@ -46,26 +46,30 @@ class ExpressLane:
         """
         if request.kind is not TransactionKind.TRANSFER:
             return await self._workflows.accept(request)
-        settled = await self._settled(request)
+        settled = await first_outcome(self._ledger, request, request.transfer_step, self._patience_seconds)
         if settled is not None and settled.status.final:
             EXPRESS.labels("finished").inc()
-            return _result_of(settled)
+            return result_of(settled)
         EXPRESS.labels("handed_over" if settled is None else "begun").inc()
         return await self._workflows.accept(request)
 
-    async def _settled(self, request: PaymentRequest) -> StepResult | None:
-        """The first step's outcome, or None where it is not known."""
-        try:
-            async with asyncio.timeout(self._patience_seconds):
-                return await self._ledger.begin(request, request.transfer_step)
-        except (IdempotencyKeyReused, LedgerBusy):
-            raise
-        except Exception as error:  # noqa: BLE001  -- the workflow finds out what became of it, and operators see it there
-            log.warning("express.handed_over", transaction_id=request.transaction_id, error=repr(error))
-            return None
+
+async def first_outcome(
+    ledger: LedgerService, request: PaymentRequest, step: Step, patience_seconds: float
+) -> StepResult | None:
+    """The first step's outcome, or None where it is not known. Raises IdempotencyKeyReused and LedgerBusy."""
+    try:
+        async with asyncio.timeout(patience_seconds):
+            return await ledger.begin(request, step)
+    except (IdempotencyKeyReused, LedgerBusy):
+        raise
+    except Exception as error:  # noqa: BLE001  -- the workflow finds out what became of it, and operators see it there
+        log.warning("express.handed_over", transaction_id=request.transaction_id, error=repr(error))
+        return None
 
 
-def _result_of(settled: StepResult) -> PaymentResult:
+def result_of(settled: StepResult) -> PaymentResult:
+    """What a payment's workflow would have replied."""
     return PaymentResult(
         transaction_id=settled.transaction_id,
         status=settled.status,

@@ -7,6 +7,7 @@ from typing import Final
 from api.acceptance import Acceptance, Accepted, Intent
 from api.idempotency import ScopedKey, fingerprint_of, record_of
 from api.parties import Parties
+from api.rate_limits import RateLimits
 from api.schemas import CaptureBody, HoldBody
 from api.security import Caller
 from domain.clock import Clock
@@ -18,6 +19,7 @@ from domain.ids import ClientId, HoldId, WalletId
 from domain.money import Money
 from domain.transactions import TransactionKind
 from infra.settings import Settings
+from infra.telemetry import trace
 from ledger.service import AcceptedHold, Hold, LedgerService
 from ledger.shards import shard_of
 
@@ -32,11 +34,14 @@ class Holding:
     ledger: LedgerService
     parties: Parties
     acceptance: Acceptance
+    rate_limits: RateLimits
     clock: Clock
 
     async def place(self, client_id: ClientId, key: str, body: HoldBody) -> AcceptedHold:
-        """The recorded hold. Raises NotFound, InvalidRequest for a time that has passed, IdempotencyKeyReused."""
+        """The recorded hold. Raises NotFound, RateLimited, InvalidRequest for a time that has passed, and
+        IdempotencyKeyReused."""
         (owner,) = await self.parties.resolve(client_id, body.wallet_id)
+        await self.rate_limits.count_wallet(owner.wallet_id)
         record = record_of(client_id, owner.wallet_id, key, fingerprint_of(HOLDS, body))
         now = self.clock.now()
         request = HoldRequest(
@@ -48,6 +53,7 @@ class Holding:
             expires_at=await self._expires_at(body, now, record),
             idempotency=record,
             memo=body.memo,
+            trace=trace.get(),
         )
         return await self.ledger.place_hold(request)
 

@@ -34,6 +34,33 @@ EXPRESS: Final = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+RATE_LIMITED: Final = Counter("sagapay_rate_limited", "Requests refused by a rate limit.", ["limit"], registry=REGISTRY)
 CACHE_ERRORS: Final = Counter(
     "sagapay_cache_errors", "Problems with Redis; each was answered without it.", ["operation"], registry=REGISTRY
+)
+BALANCES: Final = Counter(
+    "sagapay_balance_reads", "Eventual balances, by who told: the cache or the ledger.", ["by"], registry=REGISTRY
+)
+BALANCE_DRIFT: Final = Histogram(
+    "sagapay_balance_drift_entries",
+    "How many entries a cached balance was behind the ledger, each time both were read.",
+    buckets=(0, 1, 2, 5, 10, 50, 100, 1000),
+    registry=REGISTRY,
+)
+BALANCE_CONTRADICTIONS: Final = Counter(
+    "sagapay_balance_contradictions",
+    "Cached balances that the ledger has never had: another sum at the same version, or a later version.",
+    registry=REGISTRY,
+)
+HOPELESS: Final = Counter(
+    "sagapay_hopeless_debits",
+    "Debits that the cache says cannot be paid: refused without a workflow, or what else became of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+TURNS: Final = Counter(
+    "sagapay_sender_turns",
+    "Payments that asked for their sender's lock: they got it, or were shed.",
+    ["outcome"],
+    registry=REGISTRY,
 )

@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import LATENCY_SECONDS, REQUESTS
 from api.problems import problem_of, problem_response
+from api.rate_limits import headers_of, standings
 from domain.errors import BodyTooLarge, InternalError
-from infra.telemetry import accept_request_id, request_id
+from infra.telemetry import accept_request_id, accept_trace, request_id, trace
 
 MAX_BODY_BYTES: Final = 64 * 1024
 MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
@@ -57,11 +58,14 @@ class _Meters:
 @contextmanager
 def _request_id_set(scope: Scope) -> Iterator[str]:
     current = accept_request_id(header_of(scope, _HEADER))
-    token = request_id.set(current)
+    token, traced = request_id.set(current), trace.set(accept_trace(header_of(scope, b"traceparent")))
+    asked = standings.set([])
     try:
         yield current
     finally:
         request_id.reset(token)
+        trace.reset(traced)
+        standings.reset(asked)
 
 
 class RequestContext:
@@ -86,7 +90,8 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (_HEADER, current)]
+                limits = headers_of(standings.get() or ())
+                message["headers"] = [*message["headers"], (_HEADER, current), *limits]
             await send(message)
 
         try:

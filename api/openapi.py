@@ -28,11 +28,13 @@ from domain.errors import (
     NotFound,
     NotOnOneShard,
     NotRecordedYet,
+    RateLimited,
     SagapayError,
     SelfTransfer,
     Unauthenticated,
     UnknownCurrency,
     UnsupportedMediaType,
+    WalletBusy,
     WorkflowsUnavailable,
 )
 
@@ -44,6 +46,7 @@ READS: Final[Kinds] = (
     InvalidId,
     Unauthenticated,
     NotFound,
+    RateLimited,
     InternalError,
     LedgerUnavailable,
     LedgerBusy,
@@ -57,6 +60,7 @@ WRITES: Final[Kinds] = (
     Forbidden,
     BodyTooLarge,
     UnsupportedMediaType,
+    RateLimited,
     InternalError,
     LedgerUnavailable,
     LedgerBusy,
@@ -68,6 +72,7 @@ PAYMENTS: Final[Kinds] = (
     NotFound,
     IdempotencyKeyReused,
     NotRecordedYet,
+    WalletBusy,
     WorkflowsUnavailable,
 )
 TRANSFERS: Final[Kinds] = (*PAYMENTS, SelfTransfer)
@@ -97,6 +102,7 @@ _REQUEST_ID: Final = {
 }
 _BY_STATUS_HEADERS: Final = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}},
     503: {"Retry-After": {"description": "Seconds.", "schema": {"type": "string"}}},
 }
 

@@ -21,6 +21,7 @@ from domain.errors import (
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     SagapayError,
     Unauthenticated,
     Unavailable,
@@ -124,7 +125,8 @@ async def _on_sagapay_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SagapayError)
     if error.status == InternalError.status:
         log.error("request.broken", code=error.code, exc_info=error)
-    return problem_response(problem_of(error))
+    after = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, RateLimited) else None
+    return problem_response(problem_of(error), after)
 
 
 _BY_STATUS: Final[Mapping[int, type[SagapayError]]] = {
@@ -136,11 +138,20 @@ _BY_STATUS: Final[Mapping[int, type[SagapayError]]] = {
 }
 
 
-async def _on_http_exception(_request: Request, error: Exception) -> Response:
+def _allowed(request: Request, error: HTTPException) -> Mapping[str, str] | None:
+    """The answer's headers. The framework names the methods of one route, where a path may have several."""
+    path = getattr(request.scope.get("route"), "path", None)
+    methods = request.app.openapi()["paths"].get(path)
+    if error.status_code != MethodNotAllowed.status or not methods:
+        return error.headers
+    return {"Allow": ", ".join(sorted(method.upper() for method in methods))}
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _BY_STATUS.get(error.status_code, InvalidRequest if error.status_code < 500 else InternalError)
     detail = "There is no such address." if kind is NotFound else None
-    return problem_response(problem_of(kind(detail)), error.headers)
+    return problem_response(problem_of(kind(detail)), _allowed(request, error))
 
 
 _BY_FIELD: Final[Mapping[str, type[InvalidRequest]]] = {

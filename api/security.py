@@ -95,9 +95,10 @@ class _BearerKey(SecurityBase):
         self._scopes = scopes
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller. Raises Unauthenticated, and Forbidden for a key of another scope."""
+        """The caller. Raises Unauthenticated, Forbidden for a key of another scope, RateLimited."""
         ring: KeyRing = request.app.state.backends.keys
         caller = await ring.caller(_bearer_of(request))
+        await request.app.state.backends.rate_limits.count_client(caller.client_id)
         request.scope["sagapay.client_id"] = caller.client_id
         if caller.scope not in self._scopes:
             raise Forbidden(f"This call wants a key of scope {' or '.join(self._scopes)}.")

@@ -13,7 +13,6 @@ from api.openapi import REPLAYED, WRITES, Responses, problems, success
 from api.schemas import CloseBody, LimitsBody, RuleBody, SidesBody
 from api.security import Caller, Operator
 from api.views import WalletView, view_of_wallet
-from api.wallets import balance_name
 from domain.contracts.wallets import ChangeKind, WalletChange, WalletLimits
 from domain.errors import CannotChangeWallet, IdempotencyKeyReused, NotFound, SagapayError, WalletInUse
 from domain.ids import WalletId
@@ -101,6 +100,6 @@ def _change(kind: ChangeKind, body: RuleBody, caller: Caller, wallet_id: WalletI
 
 async def _apply(backends: Backends, wallet_id: WalletId, change: WalletChange) -> Response:
     changed = await backends.ledger.change_wallet(wallet_id, change)
-    await backends.cache.forget(balance_name(wallet_id))
+    await backends.balances.forget(wallet_id)
     log.info("wallet.changed", wallet_id=wallet_id, kind=change.kind, by=change.by, reason=change.reason)
     return answer(view_of_wallet(changed.wallet), replayed=changed.replayed)

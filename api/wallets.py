@@ -1,4 +1,4 @@
-"""GET /v1/wallets/{id}, its statement and its history."""
+"""GET /v1/wallets/{id} and its statement."""
 
 from enum import StrEnum
 from typing import Annotated, Final
@@ -7,17 +7,16 @@ from fastapi import APIRouter, Query, Response
 
 from api.answers import answer, raw_answer
 from api.backends import Backends, Reach
-from api.cursors import entries_cursor, history_cursor, read_entries_cursor, read_history_cursor
+from api.balances import KnownBalance
+from api.cursors import entries_cursor, read_entries_cursor
 from api.json_body import JsonRoute
 from api.openapi import READS, problems, success
 from api.security import AnyCaller, Caller
-from api.views import EntriesView, TransactionsView, WalletView, view_of_entry, view_of_history, view_of_wallet
+from api.views import EntriesView, WalletView, view_of_entry, view_of_wallet
 from domain.errors import InvalidCursor, NotFound
-from domain.ids import ClientId, WalletId
-from events.history import list_transactions
+from domain.ids import WalletId
 from ledger.service import Wallet
 
-BALANCE_SECONDS: Final = 5.0
 MAX_PAGE: Final = 200
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["wallets"])
@@ -45,7 +44,7 @@ async def get_wallet(
 ) -> Response:
     """From the ledger; with `consistency=eventual` perhaps from a cache."""
     if consistency is Consistency.EVENTUAL:
-        return await _eventual(backends, caller, wallet_id)
+        return raw_answer((await visible_balance(backends, caller, wallet_id)).answer)
     return answer(view_of_wallet(await visible_wallet(backends, caller, wallet_id)))
 
 
@@ -67,24 +66,6 @@ async def list_entries(
     return answer(EntriesView(entries=[view_of_entry(entry) for entry in page], next_cursor=following))
 
 
-@router.get(
-    "/v1/wallets/{wallet_id}/transactions",
-    response_model=TransactionsView,
-    responses={**success(200, "A page of the history."), **problems((*READS, InvalidCursor))},
-    summary="Read a wallet's history",
-)
-async def list_history(
-    wallet_id: WalletId, caller: AnyCaller, backends: Reach, cursor: Cursor = None, limit: Limit = 50
-) -> Response:
-    """Payments in and out, newest first; eventually consistent."""
-    before = read_history_cursor(cursor) if cursor is not None else None
-    await visible_wallet(backends, caller, wallet_id)
-    found = await list_transactions(backends.engine, wallet_id, before, limit + 1)
-    page = found[:limit]
-    following = history_cursor(page[-1].transaction_id) if len(found) > limit else None
-    return answer(TransactionsView(transactions=[view_of_history(item) for item in page], next_cursor=following))
-
-
 async def visible_wallet(backends: Backends, caller: Caller, wallet_id: WalletId) -> Wallet:
     """A wallet that this caller may see. Raises NotFound for any other."""
     found = await backends.ledger.wallet(wallet_id)
@@ -94,24 +75,8 @@ async def visible_wallet(backends: Backends, caller: Caller, wallet_id: WalletId
     return found
 
 
-def balance_name(wallet_id: WalletId) -> str:
-    """Where the cache may have a wallet's balance."""
-    return f"balance:{wallet_id}"
-
-
-async def _eventual(backends: Backends, caller: Caller, wallet_id: WalletId) -> Response:
-    # The cached value is the owner and the answer as it was written, so that a hit costs no parsing.
-    cached = await backends.cache.get_versioned(balance_name(wallet_id))
-    if cached is not None:
-        owner, _, content = cached.partition(b"\n")
-        caller.demand_sight(ClientId(owner.decode("ascii", "replace")))
-        return raw_answer(content)
-    found = await visible_wallet(backends, caller, wallet_id)
-    content = view_of_wallet(found).model_dump_json(exclude_none=True).encode()
-    await backends.cache.set_newer(
-        balance_name(wallet_id),
-        found.client_id.encode() + b"\n" + content,
-        version=found.version,
-        ttl_seconds=BALANCE_SECONDS,
-    )
-    return raw_answer(content)
+async def visible_balance(backends: Backends, caller: Caller, wallet_id: WalletId) -> KnownBalance:
+    """A wallet that this caller may see, perhaps from the cache: whose it is never changes. Raises NotFound."""
+    found = await backends.balances.eventual(wallet_id)
+    caller.demand_sight(found.client_id)
+    return found

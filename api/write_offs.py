@@ -19,7 +19,6 @@ from api.operating import asked_by
 from api.schemas import Amount, Memo, RuleBody
 from api.security import Operator
 from api.views import View
-from api.wallets import balance_name
 from domain.contracts.write_offs import NewWriteOff, WriteOff, WriteOffState
 from domain.errors import CannotApprove, CannotWriteOff, Forbidden, IdempotencyKeyReused, InvalidCursor, NotFound
 from domain.ids import TransactionId, WalletId
@@ -149,7 +148,7 @@ async def withdraw_write_off(
 
 
 async def _ended(backends: Backends, done: WriteOff, what: str, by: str) -> Response:
-    await backends.cache.forget(balance_name(done.wallet_id))
+    await backends.balances.forget(done.wallet_id)
     _note(what, done, by)
     return answer(_view(done))
 

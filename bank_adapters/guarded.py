@@ -107,10 +107,10 @@ class GuardedBank:
             return await self._bank.cancel(reference)
 
     async def statement(
-        self, currency: str, *, since: datetime, until: datetime | None = None
+        self, currency: str | None, *, since: datetime, until: datetime | None = None
     ) -> AsyncIterator[StatementLine]:
         """See the port. A statement that is not read to its end says nothing of the bank."""
-        async with self._guarded("statement", currency):
+        async with self._guarded("statement", currency or "every currency"):
             async for line in self._bank.statement(currency, since=since, until=until):
                 yield line
 

@@ -243,11 +243,11 @@ class BankAdapter(Protocol):
         ...
 
     def statement(
-        self, currency: str, *, since: datetime, until: datetime | None = None
+        self, currency: str | None, *, since: datetime, until: datetime | None = None
     ) -> AsyncIterator[StatementLine]:
         """The lines booked in [since, until), or all from `since` on; oldest first.
 
-        Raises BankUnavailable or BankUnknown.
+        None is every currency in which we have an account there. Raises BankUnavailable or BankUnknown.
         """
         ...
 

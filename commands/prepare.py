@@ -9,11 +9,11 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 
 import migrations
-from bank_adapters.signatures import new_secret, secrets_file
 from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
 from infra.secrets import Cipher, add_key, keys_file
 from infra.settings import Settings
+from infra.signatures import new_secret, secrets_file
 from infra.temporal import connect
 from ledger.directory import Directory, Scope
 from ledger.local import LocalLedger

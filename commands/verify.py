@@ -43,17 +43,19 @@ async def verify_all(settings: Settings, console: Console, *, ask_banks: bool = 
 
 
 async def bank_balances(settings: Settings) -> Sequence[BankBalance]:
-    """What every bank's statement of our settlement account adds up to, in every currency in which it is not zero."""
+    """What every bank's statement of our settlement accounts adds up to, in every currency in which it is not zero."""
     balances = []
     for name in bank_names():
         bank = open_bank(name, settings)
         try:
-            for currency in bank.capabilities.currencies:
-                total = 0
-                async for line in bank.statement(currency, since=_EPOCH):
-                    total += line.minor_units
-                if total or currency == settings.home_currency:
-                    balances.append(BankBalance(bank=name, currency=currency, minor_units=total))
+            totals = Counter[str]()
+            async for line in bank.statement(None, since=_EPOCH):
+                totals[line.currency] += line.minor_units
+            balances += [
+                BankBalance(bank=name, currency=currency, minor_units=totals[currency])
+                for currency in sorted(totals.keys() | {settings.home_currency})
+                if totals[currency] or currency == settings.home_currency
+            ]
         finally:
             await bank.aclose()
     return balances

@@ -138,6 +138,18 @@ class HandleTaken(SagapayError):
     code, status = "handle_taken", 409
 
 
+class TooManyEndpoints(SagapayError):
+    """The client has as many webhook endpoints as it may have; remove one first."""
+
+    code, status = "too_many_endpoints", 409
+
+
+class EndpointDisabled(SagapayError):
+    """The webhook endpoint is disabled; enable it first."""
+
+    code, status = "endpoint_disabled", 409
+
+
 class CannotCancel(SagapayError):
     """The transaction can no longer be cancelled."""
 
@@ -234,6 +246,17 @@ class MicroDepositsUnsupported(SagapayError):
     code, status = "micro_deposits_unsupported", 422
 
 
+class RateLimited(SagapayError):
+    """Too many requests; nothing was recorded. Come back later with the same idempotency key."""
+
+    code, status, retryable = "rate_limited", 429, True
+
+    def __init__(self, detail: str | None = None, retry_after_seconds: int = 1) -> None:
+        """`retry_after_seconds` is when there is room again."""
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
 # -- a server is down: retry with the same key -----------------------------------------------------
 
 
@@ -258,6 +281,12 @@ class LedgerBusy(LedgerUnavailable):
     """The ledger has as much to do as it may queue; nothing was recorded. Retry with the same idempotency key."""
 
     code = "ledger_busy"
+
+
+class WalletBusy(Unavailable):
+    """Too many payments of this wallet at once; this one was not begun. Retry with the same idempotency key."""
+
+    code = "wallet_busy"
 
 
 class WorkflowsUnavailable(Unavailable):

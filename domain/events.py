@@ -2,7 +2,7 @@
 
 Topics and keys: `sagapay.transactions.v1` is keyed by transaction and promises no order between transactions;
 `sagapay.entries.v1` is keyed by account and carries the account's version, without gaps; `sagapay.holds.v1` is keyed by
-hold. A lane is a partition.
+hold; `sagapay.wallets.v1` by wallet; `sagapay.dead-letters.v1` by consumer. A lane is a partition.
 """
 
 from datetime import datetime
@@ -11,14 +11,27 @@ from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.contracts.payments import Failure
+from domain.contracts.payments import Attention, Failure
 from domain.holds import HoldStatus
-from domain.ids import AccountId, BankAccountId, ClientId, EntryId, EventId, HoldId, PostingId, TransactionId, WalletId
+from domain.ids import (
+    AccountId,
+    BankAccountId,
+    ClientId,
+    EntryId,
+    EventId,
+    HoldId,
+    PostingId,
+    TransactionId,
+    UserId,
+    WalletId,
+)
 from domain.transactions import TransactionKind, TransactionStatus
 
 TRANSACTIONS_TOPIC: Final = "sagapay.transactions.v1"
 ENTRIES_TOPIC: Final = "sagapay.entries.v1"
 HOLDS_TOPIC: Final = "sagapay.holds.v1"
+WALLETS_TOPIC: Final = "sagapay.wallets.v1"
+DEAD_LETTERS_TOPIC: Final = "sagapay.dead-letters.v1"
 LANES: Final = 4
 ENVELOPE_VERSION: Final = 1
 """Of the whole message; within it nothing is removed, renamed or of another type."""
@@ -74,6 +87,19 @@ class TransactionReturnedEvent(TransactionEvent):
     """The bank took a settled payment back, all of it; `failure` has its code and words."""
 
     type: Literal["transaction.returned"] = "transaction.returned"
+
+
+class TransactionAttentionRaisedEvent(TransactionEvent):
+    """A payment cannot go on by itself, or the bank contradicts how it ended: a person has to look at it."""
+
+    type: Literal["transaction.attention_raised"] = "transaction.attention_raised"
+    attention: Attention
+
+
+class TransactionAttentionClearedEvent(TransactionEvent):
+    """A payment that needed a person goes on, or nothing is open about it any more. One that ends says only that."""
+
+    type: Literal["transaction.attention_cleared"] = "transaction.attention_cleared"
 
 
 class EntryPostedEvent(EventModel):
@@ -139,17 +165,85 @@ class HoldExpiredEvent(HoldEvent):
     type: Literal["hold.expired"] = "hold.expired"
 
 
+class WalletEvent(EventModel):
+    """A wallet's rules as they are from one moment on. Limits are minor units; None is none."""
+
+    wallet_id: WalletId
+    user_id: UserId
+    client_id: ClientId
+    currency: str
+    status: Literal["active", "frozen", "closed"]
+    debits_frozen: bool
+    credits_frozen: bool
+    limit_per_transaction: int | None
+    limit_daily: int | None
+    timestamp: datetime
+
+
+class WalletOpenedEvent(WalletEvent):
+    """A user's wallet can be used."""
+
+    type: Literal["wallet.opened"] = "wallet.opened"
+
+
+class WalletFrozenEvent(WalletEvent):
+    """An operator has stopped a wallet's debits, its credits or both."""
+
+    type: Literal["wallet.frozen"] = "wallet.frozen"
+
+
+class WalletUnfrozenEvent(WalletEvent):
+    """An operator has let a wallet's debits, its credits or both go on."""
+
+    type: Literal["wallet.unfrozen"] = "wallet.unfrozen"
+
+
+class WalletLimitedEvent(WalletEvent):
+    """A wallet's limits are others."""
+
+    type: Literal["wallet.limited"] = "wallet.limited"
+
+
+class WalletClosedEvent(WalletEvent):
+    """A wallet is closed, for ever."""
+
+    type: Literal["wallet.closed"] = "wallet.closed"
+
+
+class DeadLetteredEvent(EventModel):
+    """A consumer could not process an event and went on behind it; `message` is the event as it came."""
+
+    type: Literal["event.dead_lettered"] = "event.dead_lettered"
+    consumer: str
+    shard: int
+    topic: str
+    lane: int
+    position: str
+    event_type: str
+    message: str
+    reason: str
+    timestamp: datetime
+
+
 AnyEvent = (
     TransactionProcessingEvent
     | TransactionCompletedEvent
     | TransactionFailedEvent
     | TransactionReturnedEvent
+    | TransactionAttentionRaisedEvent
+    | TransactionAttentionClearedEvent
     | EntryPostedEvent
     | HoldPlacedEvent
     | HoldFailedEvent
     | HoldCapturedEvent
     | HoldReleasedEvent
     | HoldExpiredEvent
+    | WalletOpenedEvent
+    | WalletFrozenEvent
+    | WalletUnfrozenEvent
+    | WalletLimitedEvent
+    | WalletClosedEvent
+    | DeadLetteredEvent
 )
 
 
@@ -163,4 +257,5 @@ class Envelope(EventModel):
     shard: int
     key: str
     position: str
+    trace: str | None = Field(default=None, description="W3C traceparent of the request that brought it about.")
     data: AnyEvent = Field(discriminator="type")

@@ -6,6 +6,7 @@ bucket is chosen at random, wallets and bank accounts take their user's, a trans
 
 import re
 import time
+from datetime import datetime
 from secrets import randbelow, randbits
 from typing import Any, ClassVar, Final, Self
 from uuid import UUID, SafeUUID, uuid5
@@ -116,6 +117,12 @@ def new_uuid(bucket: int) -> UUID:
     return _uuid(uuid_utils.uuid7().int & ~_BUCKET_MASK | bucket)
 
 
+def first_uuid(at: datetime) -> UUID:
+    """What is not above any UUIDv7 made at this moment or later."""
+    milliseconds = max(0, int(at.timestamp() * 1000))
+    return _uuid(milliseconds << 80)
+
+
 def _uuid(value: int) -> UUID:
     """What `UUID(int=value)` makes, without the checks of its eight ways to be called: every payment makes dozens."""
     made = UUID.__new__(UUID)
@@ -199,6 +206,13 @@ class EventId(PrefixedId):
 
     __slots__ = ()
     prefix = "evt"
+
+
+class WebhookEndpointId(PrefixedId):
+    """An address of a client's where it wants to hear of events."""
+
+    __slots__ = ()
+    prefix = "whe"
 
 
 class SystemAccountId(PrefixedId):

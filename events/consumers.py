@@ -15,17 +15,25 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from domain.errors import BrokerUnavailable, LedgerUnavailable
+from domain.errors import BrokerUnavailable, LedgerUnavailable, NotFound
 from domain.events import LANES, Envelope
 from events import metrics
+from events.balances import Balances
 from events.confirmations import Confirmations, News, new_events
+from events.dead_letters import is_poison, lock, put_aside, reason_of, replayed, still
 from events.history import History
-from events.messages import EventUnreadable, Incoming, incoming
+from events.messages import Incoming, incoming
+from events.notification_channels import Channel
+from events.notification_sender import open_channels, senders
+from events.notifications import Notifications
 from events.outbox import published
 from events.patience import EMBEDDED_SECONDS, REAL_SECONDS, Patience
 from events.streams import Position, Stream, streams_of
+from events.webhook_sender import WebhookSender
+from events.webhooks import Webhooks
 from infra.database import make_engine, reading, transaction
 from infra.kafka import Broker, consumer_config, ensure_topics, find_broker, let_go
+from infra.redis import Cache, make_redis
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
 
@@ -61,6 +69,24 @@ class Handler(Protocol):
         ...
 
 
+async def tried(
+    connection: AsyncConnection, handler: Handler, events: Sequence[Incoming]
+) -> list[Envelope] | Exception:
+    """The events, which have had their effects; or why they cannot have them, and then nothing of it is there.
+
+    Raises whatever is no fault of the events'.
+    """
+    try:
+        async with connection.begin_nested():
+            envelopes = [event.envelope() for event in events]
+            await handler.apply(connection, envelopes)
+    except Exception as error:
+        if not is_poison(error):
+            raise
+        return error
+    return envelopes
+
+
 class ConsumerLoop:
     """Runs one handler. Outages of the database and of Kafka only delay it."""
 
@@ -83,7 +109,7 @@ class ConsumerLoop:
                 broker = await asyncio.to_thread(find_broker, self._settings)
                 await asyncio.to_thread(ensure_topics, broker, self._handler.topics, LANES)
                 await self._consume(broker)
-            except (LedgerUnavailable, BrokerUnavailable, KafkaException, EventUnreadable) as error:
+            except (LedgerUnavailable, BrokerUnavailable, KafkaException) as error:
                 pause = self._backoff.next_seconds()
                 log.warning("consumer.waits", consumer=self._handler.name, reason=str(error), seconds=pause)
                 await self._life.pause(pause)
@@ -140,7 +166,8 @@ class ConsumerLoop:
     async def apply(self, arrived: Mapping[Stream, Sequence[Incoming]]) -> dict[Stream, News]:
         """Have the effects of what is new in each stream, in one commit. Returns what was new.
 
-        Raises LedgerUnavailable, EventUnreadable; then there was no effect, or it is found when they come again.
+        What cannot be processed is put aside with the reason, and what is behind it goes on. Raises LedgerUnavailable;
+        then there was no effect, or it is found when they come again.
         """
         if not arrived:
             return {}
@@ -148,14 +175,38 @@ class ConsumerLoop:
             positions = await self._confirmations.lock(connection, arrived)
             news = {stream: new_events(arrived[stream], position) for stream, position in positions.items()}
             fresh = [event for found in news.values() for event in found.fresh]
-            envelopes = [event.envelope() for event in fresh if event.type in self._handler.types]
-            if envelopes:
-                await self._handler.apply(connection, envelopes)
+            wanted = [event for event in fresh if event.type in self._handler.types]
+            envelopes = await self._have_effects(connection, wanted)
             if fresh:
                 moved = {stream: found.position for stream, found in news.items() if found.fresh}
                 await self._confirmations.confirm(connection, moved)
         self._count(news.values(), envelopes)
         return news
+
+    async def _have_effects(self, connection: AsyncConnection, events: Sequence[Incoming]) -> list[Envelope]:
+        """Those that have had their effect: all of them together, or where that fails each by itself."""
+        if not events:
+            return []
+        together = await tried(connection, self._handler, events)
+        if not isinstance(together, Exception):
+            return together
+        return [envelope for event in events for envelope in await self._have_effect(connection, event)]
+
+    async def _have_effect(self, connection: AsyncConnection, event: Incoming) -> list[Envelope]:
+        alone = await tried(connection, self._handler, [event])
+        if not isinstance(alone, Exception):
+            return alone
+        await put_aside(connection, self._handler.name, event, alone)
+        metrics.DEAD_LETTERS.labels(self._handler.name).inc()
+        log.error(
+            "consumer.puts_aside",
+            consumer=self._handler.name,
+            topic=event.stream.topic,
+            position=str(event.position),
+            reason=reason_of(alone),
+            exc_info=alone,
+        )
+        return []
 
     def _count(self, news: Iterable[News], envelopes: Sequence[Envelope]) -> None:
         name = self._handler.name
@@ -198,19 +249,56 @@ def _next_messages(consumer: Consumer) -> list[Message]:
     return [first, *consumer.consume(BATCH - 1, GATHER_SECONDS)] if first is not None else []
 
 
-HANDLERS: Final[tuple[Handler, ...]] = (History(),)
+def handlers_of(settings: Settings, channels: Sequence[Channel], cache: Cache) -> tuple[Handler, ...]:
+    """Every consumer there is; people are told over these channels."""
+    notifications = Notifications(channels, settings.notification_give_up_seconds)
+    return History(), Webhooks(), Balances(cache), notifications
+
+
+async def replay_dead_letter(settings: Settings, engine: AsyncEngine, cache: Cache, number: int) -> str | None:
+    """Process a dead letter now: None if it has had its effect, else why it still cannot have it.
+
+    Raises NotFound where there is none that waits, or no consumer that wants it with these settings, LedgerUnavailable
+    and SettingsInvalid.
+    """
+    async with transaction(engine) as connection:
+        letter = await lock(connection, number)
+        if letter is None:
+            raise NotFound(f"There is no dead letter {number} that waits.")
+        handlers = handlers_of(settings, open_channels(settings), cache)
+        handler = next((handler for handler in handlers if handler.name == letter.consumer), None)
+        if handler is None or letter.event.type not in handler.types:
+            raise NotFound(f"There is no consumer {letter.consumer} any more that wants {letter.event.type}.")
+        done = await tried(connection, handler, [letter.event])
+        if isinstance(done, Exception):
+            await still(connection, number, done)
+            return reason_of(done)
+        await replayed(connection, number)
+    return None
 
 
 async def consumers(settings: Settings, life: Life) -> None:
-    """All consumers, side by side."""
+    """All consumers, side by side, and who sends what they have found to send. Raises SettingsInvalid."""
+    channels = open_channels(settings)
     engines = [make_engine(url, settings, application_name="sagapay-consumers") for url in settings.shard_urls]
+    cache = Cache(make_redis(settings), note_cache_error)
     try:
         async with asyncio.TaskGroup() as group:
-            for handler in HANDLERS:
+            for handler in handlers_of(settings, channels, cache):
                 group.create_task(ConsumerLoop(handler, settings, engines, life).run())
+            group.create_task(WebhookSender(settings, engines[0], life).run())
+            for sender in senders(channels, engines[0], settings, life):
+                group.create_task(sender.run())
     finally:
+        await cache.aclose()
         for engine in engines:
             await engine.dispose()
+
+
+def note_cache_error(operation: str, error: Exception) -> None:
+    """Count a problem with Redis, without which consumers go on."""
+    metrics.CACHE_ERRORS.labels(operation).inc()
+    log.warning("redis.unreachable", operation=operation, error=str(error))
 
 
 def run(settings: Settings) -> None:

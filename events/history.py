@@ -3,6 +3,8 @@
 The receiver of a transfer sees it once it has succeeded; what failed or is on its way is the sender's own affair.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from domain.events import TRANSACTIONS_TOPIC, Envelope, TransactionEvent
-from domain.ids import BankAccountId, TransactionId, WalletId
+from domain.ids import BankAccountId, TransactionId, WalletId, first_uuid
 from domain.transactions import TransactionKind, TransactionStatus
 from infra.database import reading
 
@@ -23,27 +25,47 @@ Direction = Literal["in", "out"]
 _ORDER: Final = tuple(TransactionStatus)
 _RECEIVED: Final = frozenset({TransactionStatus.SUCCEEDED, TransactionStatus.RETURNED})
 
+_WORD: Final = re.compile(r"\w+")
+MOST_WORDS: Final = 20
+"""Of a memo, or of a search, that count."""
+
+# With `mended`, what is there is put right where it says the same status, too.
 _WRITE: Final = text("""
     INSERT INTO history.wallet_transactions AS w
         (wallet_id, transaction_id, direction, kind, status, amount, currency, counterparty_id, bank_account_id, memo,
-         failure_code, occurred_at)
+         failure_code, occurred_at, memo_terms)
     SELECT n.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(
         wallet_id uuid, transaction_id uuid, direction text, kind text, status text, amount bigint, currency text,
-        counterparty_id uuid, bank_account_id uuid, memo text, failure_code text, occurred_at timestamptz)
+        counterparty_id uuid, bank_account_id uuid, memo text, failure_code text, occurred_at timestamptz,
+        memo_terms text[])
     ORDER BY n.wallet_id, n.transaction_id
     ON CONFLICT (wallet_id, transaction_id) DO UPDATE
-    SET status = excluded.status, failure_code = excluded.failure_code, occurred_at = excluded.occurred_at
+    SET direction = excluded.direction, kind = excluded.kind, status = excluded.status, amount = excluded.amount,
+        currency = excluded.currency, counterparty_id = excluded.counterparty_id,
+        bank_account_id = excluded.bank_account_id, memo = excluded.memo, failure_code = excluded.failure_code,
+        occurred_at = excluded.occurred_at, memo_terms = excluded.memo_terms
     WHERE array_position(CAST(:order AS text[]), excluded.status) > array_position(CAST(:order AS text[]), w.status)
+       OR (:mended AND excluded.status = w.status
+           AND (excluded.direction, excluded.kind, excluded.amount, excluded.currency, excluded.counterparty_id,
+                excluded.bank_account_id, excluded.memo, excluded.failure_code, excluded.occurred_at,
+                excluded.memo_terms)
+           IS DISTINCT FROM (w.direction, w.kind, w.amount, w.currency, w.counterparty_id, w.bank_account_id, w.memo,
+                             w.failure_code, w.occurred_at, w.memo_terms))
 """)
 
-_LIST: Final = text("""
-    SELECT transaction_id, direction, kind, status, amount, currency, counterparty_id, bank_account_id, memo,
-           failure_code, occurred_at
-    FROM history.wallet_transactions
-    WHERE wallet_id = :wallet_id AND transaction_id < :before
-    ORDER BY transaction_id DESC
-    LIMIT :limit
-""")
+_COLUMNS: Final = """transaction_id, direction, kind, status, amount, currency, counterparty_id, bank_account_id, memo,
+    failure_code, occurred_at"""
+_CONDITIONS: Final = {
+    "direction": "direction = :direction",
+    "kind": "kind = :kind",
+    "status": "status = :status",
+    "counterparty_id": "counterparty_id = :counterparty_id",
+    "min_amount": "amount >= :min_amount",
+    "max_amount": "amount <= :max_amount",
+    "since": "transaction_id >= :since",
+    "until": "transaction_id < :until",
+    "memo": "memo_terms @> CAST(:memo AS text[])",
+}
 _NEWEST: Final = UUID(int=2**128 - 1)
 
 
@@ -65,6 +87,28 @@ class HistoryItem:
     occurred_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryFilter:
+    """Which lines are wanted; None is any. Amounts are minor units, both ends included.
+
+    `since` and `until` are when a transaction was asked for: from one moment on, and before another. All words of
+    `memo` have to be in a line's, whole, in any order and case.
+    """
+
+    direction: Direction | None = None
+    kind: TransactionKind | None = None
+    status: TransactionStatus | None = None
+    counterparty_id: WalletId | None = None
+    min_amount: int | None = None
+    max_amount: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    memo: str | None = None
+
+
+EVERYTHING: Final = HistoryFilter()
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
     """An item and the wallet that sees it."""
@@ -76,6 +120,16 @@ class HistoryRow:
 def later(one: TransactionStatus, other: TransactionStatus) -> bool:
     """Whether `one` comes after `other`: a status never goes back, whatever order it is heard in."""
     return _ORDER.index(one) > _ORDER.index(other)
+
+
+def words_of(memo: str) -> list[str]:
+    """The words of a memo as they are compared: whatever their case, accents as they are."""
+    return _WORD.findall(unicodedata.normalize("NFKC", memo).casefold())[:MOST_WORDS]
+
+
+def memo_terms(wallet_id: WalletId, memo: str | None) -> list[str]:
+    """What a line of this wallet is found by."""
+    return sorted({f"{wallet_id.hex}:{word}" for word in words_of(memo or "")})
 
 
 def rows_of(event: TransactionEvent) -> list[HistoryRow]:
@@ -120,15 +174,23 @@ class History:
 
     name = "history"
     topics = frozenset({TRANSACTIONS_TOPIC})
-    types = frozenset({"transaction.processing", "transaction.completed", "transaction.failed"})
+    types = frozenset({"transaction.processing", "transaction.completed", "transaction.failed", "transaction.returned"})
 
     async def apply(self, connection: AsyncConnection, envelopes: Sequence[Envelope]) -> None:
         """Write what these events mean, in the caller's database transaction."""
         events = [envelope.data for envelope in envelopes if isinstance(envelope.data, TransactionEvent)]
-        rows = newest(row for event in events for row in rows_of(event))
-        if rows:
-            document = orjson.dumps([_stored(row) for row in rows]).decode()
-            await connection.execute(_WRITE, {"rows": document, "order": [str(status) for status in _ORDER]})
+        await write(connection, newest(row for event in events for row in rows_of(event)))
+
+
+async def write(connection: AsyncConnection, rows: Sequence[HistoryRow], *, mended: bool = False) -> int:
+    """Write lines where they are new or say a later status; with `mended`, also where they say anything else of the
+    same one. How many that were.
+    """
+    if not rows:
+        return 0
+    document = orjson.dumps([_stored(row) for row in rows]).decode()
+    order = [str(status) for status in _ORDER]
+    return (await connection.execute(_WRITE, {"rows": document, "order": order, "mended": mended})).rowcount
 
 
 def _stored(row: HistoryRow) -> dict[str, object]:
@@ -146,16 +208,28 @@ def _stored(row: HistoryRow) -> dict[str, object]:
         "memo": item.memo,
         "failure_code": item.failure_code,
         "occurred_at": item.occurred_at,
+        "memo_terms": memo_terms(row.wallet_id, item.memo),
     }
 
 
 async def list_transactions(
-    engine: AsyncEngine, wallet_id: WalletId, before: TransactionId | None, limit: int
+    engine: AsyncEngine,
+    wallet_id: WalletId,
+    before: TransactionId | None,
+    limit: int,
+    wanted: HistoryFilter = EVERYTHING,
 ) -> Sequence[HistoryItem]:
     """A wallet's transactions, newest first, from below `before`; eventually consistent. Raises LedgerUnavailable."""
+    asked = _asked(wallet_id, wanted)
+    conditions = "".join(f" AND {_CONDITIONS[name]}" for name in asked)
+    query = text(f"""
+        SELECT {_COLUMNS} FROM history.wallet_transactions
+        WHERE wallet_id = :wallet_id AND transaction_id < :before{conditions}
+        ORDER BY transaction_id DESC LIMIT :limit
+    """)  # noqa: S608  -- put together from constants
     parameters = {"wallet_id": wallet_id.uuid, "before": before.uuid if before else _NEWEST, "limit": limit}
     async with reading(engine) as connection:
-        rows = await connection.execute(_LIST, parameters)
+        rows = await connection.execute(query, parameters | asked)
         return [
             HistoryItem(
                 transaction_id=TransactionId.of(row.transaction_id),
@@ -172,3 +246,19 @@ async def list_transactions(
             )
             for row in rows
         ]
+
+
+def _asked(wallet_id: WalletId, wanted: HistoryFilter) -> dict[str, object]:
+    """What of a filter is asked of the database, by the names of its conditions."""
+    values: dict[str, object | None] = {
+        "direction": wanted.direction,
+        "kind": wanted.kind,
+        "status": wanted.status,
+        "counterparty_id": wanted.counterparty_id and wanted.counterparty_id.uuid,
+        "min_amount": wanted.min_amount,
+        "max_amount": wanted.max_amount,
+        "since": wanted.since and first_uuid(wanted.since),
+        "until": wanted.until and first_uuid(wanted.until),
+        "memo": None if wanted.memo is None else memo_terms(wallet_id, wanted.memo),
+    }
+    return {name: value for name, value in values.items() if value is not None}

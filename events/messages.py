@@ -18,7 +18,7 @@ from events.streams import Position, Stream
 
 
 class EventUnreadable(Exception):
-    """A message of ours cannot be read by this version. Nothing is skipped: it waits for one that can."""
+    """A message of ours cannot be read by this version. It is put aside until one can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class OutboxRow:
     type: str
     data: str
     created_at: datetime
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ def outgoing(row: OutboxRow, previous: Position) -> Outgoing:
         "shard": row.stream.shard,
         "key": row.key,
         "position": position,
+        "trace": row.trace,
         "data": orjson.Fragment(row.data),
     }
     headers = {
@@ -82,6 +84,7 @@ def outgoing(row: OutboxRow, previous: Position) -> Outgoing:
         "shard": str(row.stream.shard),
         "position": position,
         "previous": str(previous),
+        **({"traceparent": row.trace} if row.trace else {}),
     }
     return Outgoing(
         stream=row.stream,

@@ -41,6 +41,38 @@ DELAY = Gauge(
     registry=REGISTRY,
 )
 
+DEAD_LETTERS = Counter(
+    "sagapay_consumer_dead_letters_total", "Events that could not be processed.", ["consumer"], registry=REGISTRY
+)
+WEBHOOKS = Counter("sagapay_webhook_attempts_total", "Attempts to send a webhook.", ["outcome"], registry=REGISTRY)
+BALANCES_DROPPED = Counter(
+    "sagapay_balances_dropped_total", "Cached balances that an entry had outdated.", registry=REGISTRY
+)
+CACHE_ERRORS = Counter(
+    "sagapay_consumer_cache_errors_total",
+    "Problems of consumers with Redis; each went on without it.",
+    ["operation"],
+    registry=REGISTRY,
+)
+NOTIFICATIONS_STORED = Counter(
+    "sagapay_notifications_stored_total", "Notifications that are to be sent.", ["channel", "kind"], registry=REGISTRY
+)
+NOTIFICATIONS_SETTLED = Counter(
+    "sagapay_notifications_settled_total",
+    "Notifications that were sent or given up.",
+    ["channel", "outcome"],
+    registry=REGISTRY,
+)
+NOTIFICATIONS_NOT_TAKEN = Counter(
+    "sagapay_notifications_not_taken_total", "Attempts that will be repeated.", ["channel"], registry=REGISTRY
+)
+NOTIFICATIONS_OLDEST = Gauge(
+    "sagapay_notifications_oldest_seconds",
+    "Age of the oldest event that somebody is still to be notified of.",
+    ["channel"],
+    registry=REGISTRY,
+)
+
 
 class LagClock:
     """The age of the oldest waiting event, still growing while nothing can be published."""

@@ -20,11 +20,11 @@ LOCK_SPACE: Final = 7_242_003
 
 # The order and the bound are one thing: below the oldest open transaction nothing can appear any more.
 READ: Final = text("""
-    SELECT s.topic, s.lane, o.xid, o.id, o.event_id, o.key, o.type, o.data, o.created_at
+    SELECT s.topic, s.lane, o.xid, o.id, o.event_id, o.key, o.type, o.data, o.created_at, o.trace
     FROM unnest(CAST(:topics AS text[]), CAST(:lanes AS smallint[]), CAST(CAST(:xids AS text[]) AS xid8[]),
                 CAST(:ids AS bigint[]), CAST(:limits AS bigint[])) AS s(topic, lane, xid, id, room)
     CROSS JOIN LATERAL (
-        SELECT xid, id, event_id, key, type, data::text AS data, created_at
+        SELECT xid, id, event_id, key, type, data::text AS data, created_at, trace
         FROM ledger.outbox
         WHERE topic = s.topic AND lane = s.lane AND (xid, id) > (s.xid, s.id)
           AND xid < pg_snapshot_xmin(pg_current_snapshot())
@@ -131,6 +131,7 @@ class Outbox:
                 type=row.type,
                 data=row.data,
                 created_at=row.created_at,
+                trace=row.trace,
             )
             for row in rows
         ]

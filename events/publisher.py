@@ -1,7 +1,8 @@
 """A producer for one broker: what it was given is on the broker, or it says so."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -11,6 +12,15 @@ from events.messages import Outgoing
 from infra.kafka import Broker, let_go, producer_config
 
 LOOK_UP_SECONDS: Final = 0.25
+
+
+@contextmanager
+def fatal_named() -> Iterator[None]:
+    """An idempotent producer that a broker has forgotten, or never knew, is of no use any more: another begins anew."""
+    try:
+        yield
+    except KafkaException as error:
+        raise BrokerUnavailable(f"the producer has ended: {error}") from error
 
 
 class Publisher:
@@ -42,21 +52,24 @@ class Publisher:
                 )
         except (KafkaException, BufferError) as error:
             raise BrokerUnavailable(f"the producer takes nothing: {error}") from error
-        while await asyncio.to_thread(self._producer.flush, LOOK_UP_SECONDS):
-            if failures or not wanted():
-                break
+        with fatal_named():
+            while await asyncio.to_thread(self._producer.flush, LOOK_UP_SECONDS):
+                if failures or not wanted():
+                    break
         if failures or len(self._producer):
             raise BrokerUnavailable(failures[0].str() if failures else "the wait for the broker was given up")
 
     def listen(self) -> None:
-        """Hear what the client has to say while nothing is published."""
-        self._producer.poll(0)
+        """Hear what the client has to say while nothing is published. Raises BrokerUnavailable."""
+        with fatal_named():
+            self._producer.poll(0)
 
     async def close(self) -> None:
         """Forget what is not delivered, and let go of the broker."""
 
         def purge_and_close() -> None:
-            self._producer.purge()
-            self._producer.close()
+            with suppress(KafkaException):  # It may have ended with a fatal error, and says so once more.
+                self._producer.purge()
+                self._producer.close()
 
         await let_go("relay", purge_and_close)

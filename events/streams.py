@@ -7,9 +7,9 @@ read below every transaction still open, so no late commit can slip under a posi
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Self
 
-from domain.events import ENTRIES_TOPIC, HOLDS_TOPIC, LANES, TRANSACTIONS_TOPIC
+from domain.events import DEAD_LETTERS_TOPIC, ENTRIES_TOPIC, HOLDS_TOPIC, LANES, TRANSACTIONS_TOPIC, WALLETS_TOPIC
 
-TOPICS: Final = (TRANSACTIONS_TOPIC, ENTRIES_TOPIC, HOLDS_TOPIC)
+TOPICS: Final = (TRANSACTIONS_TOPIC, ENTRIES_TOPIC, HOLDS_TOPIC, WALLETS_TOPIC, DEAD_LETTERS_TOPIC)
 
 
 class Position(NamedTuple):

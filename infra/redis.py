@@ -1,31 +1,58 @@
 """Redis: a cache that may be gone at any time. No answer depends on it; without it things are slower, never wrong."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.lock import Lock
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import RedisError
+from redis.exceptions import LockError, RedisError
 
+from domain.ids import AccountId
 from infra.settings import Settings
 from infra.together import Together
 
 TIMEOUT_SECONDS: Final = 0.1
 PAUSE_SECONDS: Final = 1.0
 MAX_CONNECTIONS: Final = 64
+ASK_AGAIN_SECONDS: Final = 0.1
+"""How often whoever waits for a turn asks for it."""
 
-# The version of a cached value is in its own field, so that an older reader cannot overwrite a newer writer.
+BALANCE_SECONDS: Final = 5.0
+"""How old a balance in the cache may become, if nobody drops it before."""
+
+# The version of a cached value is in its own field. What has been read from the ledger is older than what is there, or
+# as old, or newer; only the last is written, and the age of what is there counts from when it was. `floor` is a version
+# that somebody has heard of before it was read.
 _SET_NEWER: Final = """
+local heard = redis.call('HGET', KEYS[1], 'floor')
+if heard and tonumber(heard) > tonumber(ARGV[1]) then return 0 end
 local known = redis.call('HGET', KEYS[1], 'version')
-if known and tonumber(known) > tonumber(ARGV[1]) then return 0 end
+if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'value', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
+_OUTDATE: Final = """
+local known = redis.call('HGET', KEYS[1], 'version')
+if known and tonumber(known) >= tonumber(ARGV[1]) then return 0 end
+local heard = redis.call('HGET', KEYS[1], 'floor')
+if heard and tonumber(heard) >= tonumber(ARGV[1]) then return 0 end
+redis.call('HDEL', KEYS[1], 'version', 'value')
+redis.call('HSET', KEYS[1], 'floor', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return known and 1 or 0
+"""
+
+
+def balance_name(account_id: AccountId) -> str:
+    """Where the cache may have an account's balance, with the account's version."""
+    return f"balance:{account_id}"
 
 
 def make_redis(settings: Settings) -> Redis:
@@ -53,6 +80,7 @@ class Cache:
         self._on_error = on_error
         self._paused_until = 0.0
         self._set_newer = redis.register_script(_SET_NEWER)
+        self._outdate = redis.register_script(_OUTDATE)
         self._reads = Together(self._read)
         self._writes = Together(self._write)
 
@@ -99,13 +127,60 @@ class Cache:
         return value if isinstance(value, bytes) else None
 
     async def set_newer(self, key: str, value: bytes, *, version: int, ttl_seconds: float) -> None:
-        """Remember `value`, unless a newer version is there."""
+        """Remember `value`, unless that version or a newer one is there or has been heard of."""
         if self._paused():
             return
         try:
             await self._set_newer(keys=[key], args=[version, value, int(ttl_seconds * 1000)])
         except (RedisError, OSError, TimeoutError) as error:
             self._note("set", error)
+
+    async def outdate_many(self, versions: Mapping[str, int], *, ttl_seconds: float) -> int:
+        """Drop what is older than these versions, in one round trip, and refuse it for `ttl_seconds`; how many were.
+
+        A reader that has read the older value may be about to write it.
+        """
+        if self._paused():
+            return 0
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for key, version in versions.items():
+                    await self._outdate(keys=[key], args=[version, int(ttl_seconds * 1000)], client=pipeline)
+                return sum(await pipeline.execute())
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("outdate", error)
+            return 0
+
+    @asynccontextmanager
+    async def turn(self, name: str, *, hold_seconds: float, wait_seconds: float) -> AsyncIterator[bool]:
+        """One at a time under a name, for at most `hold_seconds`. False: others had it for `wait_seconds`.
+
+        True as well where Redis cannot tell: it keeps crowds away and protects nothing.
+        """
+        lock = self._redis.lock(name, timeout=hold_seconds, sleep=ASK_AGAIN_SECONDS, blocking_timeout=wait_seconds)
+        mine = await self._acquired(lock)
+        try:
+            yield mine is not False
+        finally:
+            if mine:
+                await self._release(lock)
+
+    async def _acquired(self, lock: Lock) -> bool | None:
+        if self._paused():
+            return None
+        try:
+            return bool(await lock.acquire())
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("lock", error)
+            return None
+
+    async def _release(self, lock: Lock) -> None:
+        try:
+            await lock.release()
+        except LockError:
+            return  # It took too long and is another's now, or Redis has forgotten it.
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("unlock", error)
 
     async def forget(self, key: str) -> None:
         """Drop one key."""

@@ -9,59 +9,31 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.availability import DepositTerms, Tier
 from domain.contracts.payments import RetryPlan
 from domain.contracts.wallets import WalletLimits
 from domain.errors import SettingsInvalid
-from domain.money import CURRENCIES, MAX_MINOR_UNITS
+from domain.money import MAX_MINOR_UNITS
 from domain.rails import Rail
+from infra.setting_forms import (
+    Address,
+    Currency,
+    HttpUrl,
+    Mailbox,
+    Port,
+    PostgresUrl,
+    RateLimit,
+    RedisUrl,
+    Seconds,
+)
 
 _PASSWORD = re.compile(r"(?<=:)[^@/]+(?=@)")
 
 MOST_SHARDS: Final = 64
 """Each process keeps connections to every shard; more shards than this want another way to reach them."""
-
-
-def _postgres_url(url: str) -> str:
-    if not url.startswith("postgresql://"):
-        raise ValueError("wants postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    return url
-
-
-def _redis_url(url: str) -> str:
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("wants redis://HOST:PORT/NUMBER")
-    return url
-
-
-def _http_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("wants http://HOST:PORT")
-    return url.rstrip("/")
-
-
-def _address(text: str) -> str:
-    if not re.fullmatch(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", text):
-        raise ValueError("wants HOST:PORT")
-    return text
-
-
-def _currency(code: str) -> str:
-    if code not in CURRENCIES:
-        raise ValueError("wants an ISO 4217 currency in use, e.g. USD")
-    return code
-
-
-PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Address = Annotated[str, AfterValidator(_address)]
-Currency = Annotated[str, AfterValidator(_currency)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Settings(BaseSettings):
@@ -84,6 +56,10 @@ class Settings(BaseSettings):
             "postgresql://sagapay_owner@127.0.0.1:15432/sagapay_1",
         ),
         description="The same databases as the role that owns the tables; only migrations use it.",
+    )
+    history_url: PostgresUrl | None = Field(
+        default=None,
+        description="Where the API reads the history, e.g. a replica of the first shard. Unset: the first shard.",
     )
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:16379/0", description="The cache.")
     temporal_address: Address = Field(default="127.0.0.1:7233", description="HOST:PORT of Temporal's frontend.")
@@ -169,6 +145,16 @@ class Settings(BaseSettings):
         default="workflow",
         description="Who commits a transfer: its workflow, or the API itself where one commit finishes it.",
     )
+    preliminary_check: bool = Field(
+        default=True,
+        description="Debits that the cache and then the ledger say cannot be paid are refused without a workflow.",
+    )
+    sender_lock: bool = Field(
+        default=False,
+        description="The API begins one payment of a sender at a time and sheds those that wait too long (503 "
+        "`wallet_busy`). It keeps crowds off and protects nothing; without Redis nobody waits.",
+    )
+    sender_lock_wait_seconds: Seconds = Field(default=1, description="How long a payment waits for its sender's lock.")
     accept_timeout_seconds: Seconds = Field(
         default=5, description="How long a POST waits for its payment to be recorded before it says 503."
     )
@@ -232,14 +218,76 @@ class Settings(BaseSettings):
         default=60, description="How often banks' statements are read for payments that they took back."
     )
 
+    # -- the API ---------------------------------------------------------------------------------
+    rate_limit_client: RateLimit | None = Field(
+        default="100000/10second", description="Most requests of a client, e.g. 100/second. Empty: any number."
+    )
+    rate_limit_wallet: RateLimit | None = Field(
+        default="1000/10second",
+        description="Most payments and holds that may be asked of a wallet. Empty: any number.",
+    )
+
+    # -- webhooks to apps ------------------------------------------------------------------------
+    webhook_private_addresses: bool = Field(
+        default=False, description="Webhooks may go to private addresses and over http:// too. For development alone."
+    )
+    webhook_retry_seconds: Annotated[tuple[Seconds, ...], NoDecode, Field(min_length=1)] = Field(
+        default=(5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        description="How long to wait after each failed attempt at a webhook, comma-separated; then it is given up.",
+    )
+    webhook_disable_after_seconds: Seconds = Field(
+        default=432_000, description="How long an endpoint may fail, without one success, before it is disabled."
+    )
+    webhook_keep_days: int = Field(
+        default=30, ge=1, le=3650, description="How long what was sent to apps is kept, and can be sent again."
+    )
+
     # -- events ----------------------------------------------------------------------------------
     relay_max_ahead: int = Field(
         default=2000,
         ge=1,
         description="Events a lane's relay may be ahead of its consumers on the embedded broker.",
     )
+
+    # -- notifications ---------------------------------------------------------------------------
+    smtp_host: str | None = Field(
+        default=None, min_length=1, description="The server that takes our e-mail. Unset: nobody is notified by e-mail."
+    )
+    smtp_port: Port = Field(default=587, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection to it is made private; `none` is for a server close by."
+    )
+    smtp_ca_file: Path | None = Field(
+        default=None, description="Certificates that its own is checked against. Unset: the machine's."
+    )
+    smtp_username: str | None = Field(default=None, description="Who we are to it. Unset: it asks nobody.")
+    smtp_password_file: Path | None = Field(default=None, description="The password's file, read at the start.")
+    smtp_from: Mailbox | None = Field(
+        default=None, description="The sender of our e-mail, `ADDRESS` or `NAME <ADDRESS>`; wanted with the host."
+    )
+    smtp_timeout_seconds: Seconds = Field(
+        default=10, description="Longest connecting, and longest sending of one e-mail."
+    )
+    notification_senders: int = Field(
+        default=2, ge=1, le=32, description="Notifications that a process sends at once, a channel."
+    )
+    notification_retry_seconds: Seconds = Field(
+        default=30,
+        description="From a notification's first failed attempt to its second; then twice as long each time.",
+    )
+    notification_give_up_seconds: Seconds = Field(
+        default=86_400, description="How old an event may get before what it has to tell is not sent any more."
+    )
+    notification_keep_days: int = Field(
+        default=30, ge=1, le=3650, description="How long it is kept what was sent or given up."
+    )
+
     worker_max_concurrent: int = Field(
         default=100, ge=1, le=10_000, description="Activities and workflow tasks a worker runs at once."
+    )
+    worker_sticky_seconds: Seconds = Field(
+        default=10,
+        description="How long a workflow waits for the worker that remembers it; then any other reads its history.",
     )
 
     def retry_plan(self) -> RetryPlan:
@@ -258,10 +306,22 @@ class Settings(BaseSettings):
         """What may leave a wallet that is opened now, until an operator says otherwise."""
         return WalletLimits(per_transaction=self.wallet_limit_per_transaction, daily=self.wallet_limit_daily)
 
-    @field_validator("shard_urls", "migration_urls", mode="before")
+    @field_validator("shard_urls", "migration_urls", "webhook_retry_seconds", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _mail_is_whole(self) -> Self:
+        if self.smtp_host is not None and self.smtp_from is None:
+            raise ValueError("SAGAPAY_SMTP_HOST wants SAGAPAY_SMTP_FROM beside it: who our e-mail is from")
+        if (self.smtp_username is None) != (self.smtp_password_file is None):
+            raise ValueError("SAGAPAY_SMTP_USERNAME and SAGAPAY_SMTP_PASSWORD_FILE want each other")
+        if self.smtp_username is not None and self.smtp_security == "none":
+            raise ValueError("SAGAPAY_SMTP_SECURITY wants starttls or tls: a password is not sent in clear")
+        if self.notification_keep_days * 86_400 < self.notification_give_up_seconds:
+            raise ValueError("SAGAPAY_NOTIFICATION_KEEP_DAYS wants no less than SAGAPAY_NOTIFICATION_GIVE_UP_SECONDS")
+        return self
 
     @model_validator(mode="after")
     def _two_roles_a_shard(self) -> Self:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from functools import lru_cache
+from secrets import token_hex
 from typing import Final
 
 import orjson
@@ -29,6 +30,10 @@ GCCollector(registry=REGISTRY)
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
+trace: ContextVar[str | None] = ContextVar("trace", default=None)
+"""W3C traceparent of the request in hand."""
+
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _SECRET_NAMES: Final = re.compile(
     r"(^|_)(authorization|password|passwd|secret|token|api_key|plaintext|cookie|idempotency_key|email)$", re.IGNORECASE
@@ -47,6 +52,13 @@ def accept_request_id(offered: str | None) -> str:
     if offered is not None and _SANE_REQUEST_ID.fullmatch(offered):
         return offered
     return f"req_{uuid7().hex}"
+
+
+def accept_trace(offered: str | None) -> str:
+    """The caller's own traceparent where it is one (W3C Trace Context, level 1), else that of a new trace."""
+    if offered is not None and _TRACEPARENT.fullmatch(offered):
+        return offered
+    return f"00-{token_hex(16)}-{token_hex(8)}-00"
 
 
 def redact_text(text: str) -> str:

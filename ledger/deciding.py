@@ -147,6 +147,7 @@ def proposed(request: PaymentRequest) -> Transaction:
         completed_at=None,
         hold_id=request.hold_id,
         rails=request.rail_plan,
+        trace=request.trace,
     )
 
 
@@ -223,14 +224,13 @@ def place_hold(work: PlaceHold, wanted: Wanted, book: Book, writing: Writing) ->
     """Reserve money for a client, or record why not. Raises LedgerRejected; then nothing is recorded."""
     accounts = book.accounts(wanted)
     account = accounts[Role.SOURCE]
-    amount, at = work.request.amount, book.moment([account])
-    effective_at = work.request.effective_at
-    failure = barred(amount, accounts) or lacking(amount, accounts, effective_at)
-    hold = holds.new_hold(work.request, failure, at)
+    request, at = work.request, book.moment([account])
+    failure = barred(request.amount, accounts) or lacking(request.amount, accounts, request.effective_at)
+    hold = holds.new_hold(request, failure, at)
     if failure is None:
         account.held += hold.remaining
-        account.spend(hold.remaining, banking_date(effective_at))
-    writing.place(hold)
+        account.spend(hold.remaining, banking_date(request.effective_at))
+    writing.place(hold, request.trace)
     writing.save(account, at)
     return PlacedHold(hold.hold_id, work.key.fingerprint, hold)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,6 +17,13 @@ from domain.contracts.suspense import Clearing, NewSuspenseItem, SuspenseItem
 from domain.contracts.wallets import WalletChange
 from domain.contracts.write_offs import NewWriteOff, WriteOff
 from domain.errors import LedgerRejected, LedgerUnavailable, NotFound
+from domain.events import (
+    TRANSACTIONS_TOPIC,
+    TransactionAttentionClearedEvent,
+    TransactionAttentionRaisedEvent,
+    TransactionEvent,
+    WalletOpenedEvent,
+)
 from domain.holds import HoldStatus
 from domain.ids import ActionId, BatchId, ClientId, HoldId, TransactionId, UserId, WalletId, new_uuid
 from domain.transactions import Step, StepDecision
@@ -26,11 +33,13 @@ from infra.settings import Settings
 from ledger import operator_actions, queries, statements
 from ledger.batches import Batches
 from ledger.received import Received
+from ledger.records import told_of
 from ledger.rules import RULES
 from ledger.service import AcceptedHold, ChangedWallet, Entry, Hold, RecordedKey, TimelineItem, Transaction, Wallet
 from ledger.shards import Shard, Shards
 from ledger.suspense import Suspense
-from ledger.wallet_changes import change_wallet
+from ledger.telling import tell
+from ledger.wallet_changes import change_wallet, tell_of_wallet
 from ledger.work import Begin, EndHold, PlaceHold, Receive, Take
 from ledger.write_offs import WriteOffs
 from ledger.writers import Writers
@@ -40,6 +49,7 @@ _OPEN_WALLET = text("""
         (account_id, kind, user_id, client_id, currency, floor, limit_per_transaction, limit_daily)
     VALUES (:wallet_id, 'wallet', :user_id, :client_id, :currency, 0, :per_transaction, :daily)
     ON CONFLICT (account_id) DO NOTHING
+    RETURNING created_at
 """)
 
 _ENDS_A_TRANSFER: Final = {
@@ -214,6 +224,8 @@ class LocalLedger:
                     "effective_at": self._clock.now(),
                 },
             )
+            found = queries.transaction_of(row)
+            await tell(connection, TRANSACTIONS_TOPIC, transaction_id, _attention_event(found, attention), found.trace)
 
     async def ask_action(self, action: NewAction) -> OperatorAction:
         """See LedgerService."""
@@ -288,7 +300,11 @@ class LocalLedger:
             "daily": self._default_limits.daily,
         }
         async with transaction(self.shards.of(wallet_id).engine) as connection:
-            await connection.execute(_OPEN_WALLET, parameters)
+            opened = (await connection.execute(_OPEN_WALLET, parameters)).first()
+            if opened is not None:
+                wallet = await queries.find_wallet(connection, wallet_id)
+                assert wallet is not None, "it was opened a moment ago"
+                await tell_of_wallet(connection, wallet, WalletOpenedEvent, opened.created_at)
 
     async def wallet(self, wallet_id: WalletId) -> Wallet | None:
         """See LedgerService."""
@@ -351,6 +367,13 @@ def _may_note(row: Any, attention: Attention | None) -> bool:  # noqa: ANN401  -
     if row.completed_at is None:
         return True
     return row.attention is not None if attention is None else attention.reason == CONTRADICTION
+
+
+def _attention_event(found: Transaction, attention: Attention | None) -> TransactionEvent:
+    told = told_of(found, found.status, datetime.now(UTC), found.failure)
+    if attention is None:
+        return TransactionAttentionClearedEvent.model_validate(told)
+    return TransactionAttentionRaisedEvent.model_validate({**told, "attention": attention})
 
 
 async def _open_on(shard: Shard, older_than_seconds: float) -> AsyncIterator[Transaction]:

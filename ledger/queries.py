@@ -111,6 +111,7 @@ def transaction_of(row: Any) -> Transaction:  # noqa: ANN401  -- a row of SQLAlc
         completed_at=row.completed_at,
         hold_id=HoldId.of(row.hold_id) if row.hold_id else None,
         rails=tuple(map(Rail, row.rails.split(","))) if row.rails else (),
+        trace=row.trace,
     )
 
 

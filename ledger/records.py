@@ -34,8 +34,8 @@ class Writing:
         self.new_id = IdSeries().next
         """(bucket) → the digits of a new id"""
         self.rows: dict[str, list[Row]] = {"steps": []}
-        self.events: list[tuple[str, str, str, str, str]] = []
-        """(topic, key, type, event id, data)"""
+        self.events: list[tuple[str, str, str, str, str, str]] = []
+        """(topic, key, type, event id, data, trace)"""
         self._accounts: dict[str, Account] = {}
         self._holds: dict[HoldId, Hold] = {}
 
@@ -51,22 +51,24 @@ class Writing:
         account.updated_at = at
         self._accounts[account.hex] = account
 
-    def place(self, hold: Hold) -> None:
+    def place(self, hold: Hold, trace: str | None) -> None:
         """Record a client's new hold, with its event."""
         self.add("placed_holds", _new_hold(hold))
-        self._tell_hold(hold, "hold.failed" if hold.failure else "hold.placed", hold.created_at)
+        self._tell_hold(hold, "hold.failed" if hold.failure else "hold.placed", hold.created_at, trace=trace)
 
-    def move(self, hold: Hold, at: datetime, capture: TransactionId | None = None) -> None:
+    def move(self, hold: Hold, at: datetime, capture: TransactionId | None = None, *, trace: str | None = None) -> None:
         """Store what became of a client's hold, with its event."""
         self._holds[hold.hold_id] = hold
-        self._tell_hold(hold, "hold.captured" if capture else f"hold.{hold.status}", at, capture)
+        self._tell_hold(hold, "hold.captured" if capture else f"hold.{hold.status}", at, capture, trace=trace)
 
-    def tell(self, topic: str, key: str, kind: str, event_id: str, data: Row) -> None:
+    def tell(self, topic: str, key: str, kind: str, event_id: str, data: Row, *, trace: str | None) -> None:
         """An event as its model in domain/events.py has it; a test reads each with the model."""
         told = orjson.dumps({"type": kind, **data}, option=orjson.OPT_UTC_Z).decode()
-        self.events.append((topic, key, kind, event_id, told))
+        self.events.append((topic, key, kind, event_id, told, trace or "NULL"))
 
-    def _tell_hold(self, hold: Hold, kind: str, at: datetime, capture: TransactionId | None = None) -> None:
+    def _tell_hold(
+        self, hold: Hold, kind: str, at: datetime, capture: TransactionId | None = None, *, trace: str | None
+    ) -> None:
         told: Row = {
             "hold_id": hold.hold_id,
             "client_id": hold.client_id,
@@ -81,7 +83,7 @@ class Writing:
             "tx_id": capture,
             "failure": {"code": hold.failure.code, "detail": hold.failure.detail} if hold.failure else None,
         }
-        self.tell(HOLDS_TOPIC, hold.hold_id, kind, self.new_id(hold.hold_id.bucket), told)
+        self.tell(HOLDS_TOPIC, hold.hold_id, kind, self.new_id(hold.hold_id.bucket), told, trace=trace)
 
     def statement(self) -> tuple[str, dict[str, object]]:
         """The one statement that writes everything, and its values."""
@@ -136,12 +138,30 @@ def _standing_of_hold(hold: Hold) -> Row:
     }
 
 
+def told_of(txn: Transaction, status: TransactionStatus, at: datetime, why: Failure | ReturnNotice | None) -> Row:
+    """A transaction as domain.events.TransactionEvent has it."""
+    return {
+        "tx_id": txn.transaction_id,
+        "client_id": txn.client_id,
+        "kind": txn.kind,
+        "status": status,
+        "sender_id": txn.source_wallet_id,
+        "receiver_id": txn.destination_wallet_id,
+        "bank_account_id": txn.bank_account_id,
+        "amount": txn.amount.minor_units,
+        "currency": txn.amount.currency,
+        "memo": txn.memo,
+        "timestamp": at,
+        "failure": {"code": why.code, "detail": why.detail} if why else None,
+    }
+
+
 def array(values: list[str]) -> str:
     """A PostgreSQL array of words that need no quotes: numbers, ids, names of ours."""
     return f"{{{','.join(values)}}}"
 
 
-def _event_columns(events: list[tuple[str, str, str, str, str]]) -> dict[str, object]:
+def _event_columns(events: list[tuple[str, str, str, str, str, str]]) -> dict[str, object]:
     return {
         "topics": array([event[0] for event in events]),
         "keys": array([event[1] for event in events]),
@@ -149,6 +169,7 @@ def _event_columns(events: list[tuple[str, str, str, str, str]]) -> dict[str, ob
         "types": array([event[2] for event in events]),
         "event_ids": array([event[3] for event in events]),
         "data": [event[4] for event in events],
+        "traces": array([event[5] for event in events]),
     }
 
 
@@ -178,6 +199,8 @@ class PostingRecord:
         self._hex = transaction_id.hex
         self._bucket = transaction_id.bucket
         self._posting_id: str | None = None
+        self.trace: str | None = None
+        """What the step's events carry."""
 
     def add_step(self, decision: StepDecision, detail: Row, refused: Failure | None = None) -> str:
         """The step's outcome, and its line of the timeline; the digits of that line's id. Comes after its entries."""
@@ -236,7 +259,7 @@ class PostingRecord:
             "timestamp": self.at,
             **line,
         }
-        self._writing.tell(ENTRIES_TOPIC, account_id, "entry.posted", entry_id, told)
+        self._writing.tell(ENTRIES_TOPIC, account_id, "entry.posted", entry_id, told, trace=self.trace)
 
     def save(self, account: Account) -> None:
         """Store an account's new balance, held amount and version."""
@@ -258,6 +281,7 @@ class StepRecord(PostingRecord):
     ) -> None:
         super().__init__(writing, transaction.transaction_id, step, at, effective_at)
         self.transaction = transaction
+        self.trace = transaction.trace
         self.rail = rail
         self.deferred: Deferral | None = None
 
@@ -313,6 +337,7 @@ class StepRecord(PostingRecord):
             "created_at": self.at,
             **({"hold_id": txn.hold_id.hex} if txn.hold_id else {}),
             **({"rails": ",".join(txn.rails)} if txn.rails else {}),
+            **({"trace": txn.trace} if txn.trace else {}),
             **self._standing(status, failure),
         }
 
@@ -348,25 +373,11 @@ class StepRecord(PostingRecord):
 
     def draw_on(self, hold: Hold) -> None:
         """Store what is left of a client's hold after this capture."""
-        self._writing.move(hold, self.at, self.transaction.transaction_id)
+        self._writing.move(hold, self.at, self.transaction.transaction_id, trace=self.trace)
 
     def _tell_transaction(
         self, status: TransactionStatus, failure: Failure | None, notice: ReturnNotice | None, event_id: str
     ) -> None:
         txn = self.transaction
-        why = failure if status is TransactionStatus.FAILED else notice
-        told: Row = {
-            "tx_id": txn.transaction_id,
-            "client_id": txn.client_id,
-            "kind": txn.kind,
-            "status": status,
-            "sender_id": txn.source_wallet_id,
-            "receiver_id": txn.destination_wallet_id,
-            "bank_account_id": txn.bank_account_id,
-            "amount": txn.amount.minor_units,
-            "currency": txn.amount.currency,
-            "memo": txn.memo,
-            "timestamp": self.at,
-            "failure": {"code": why.code, "detail": why.detail} if why else None,
-        }
-        self._writing.tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], event_id, told)
+        told = told_of(txn, status, self.at, failure if status is TransactionStatus.FAILED else notice)
+        self._writing.tell(TRANSACTIONS_TOPIC, txn.transaction_id, _EVENT_OF[status], event_id, told, trace=txn.trace)

@@ -29,6 +29,8 @@ SECRETS: Final = (
     Secrets("bank_accounts", "bank_account_id", "account_token"),
     Secrets("micro_deposits", "bank_account_id", "amounts"),
     Secrets("bank_events", "inbox_id", "body"),
+    Secrets("webhook_endpoints", "endpoint_id", "secret"),
+    Secrets("webhook_endpoints", "endpoint_id", "previous_secret"),
 )
 """Every encrypted column of the directory."""
 

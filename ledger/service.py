@@ -102,6 +102,7 @@ class Transaction:
     completed_at: datetime | None
     hold_id: HoldId | None = None
     rails: tuple[Rail, ...] = ()
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

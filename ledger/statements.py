@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 TRANSACTION_COLUMNS: Final = """transaction_id, kind, status, client_id, amount, currency, source_wallet_id,
     destination_wallet_id, bank_account_id, bank, memo, failure_code, failure_detail, attention, workflow_id,
-    effective_at, created_at, completed_at, hold_id, rails"""
+    effective_at, created_at, completed_at, hold_id, rails, trace"""
 
 HOLD_COLUMNS: Final = """hold_id, client_id, account_id, amount, currency, captured, status, memo, failure_code,
     failure_detail, effective_at, expires_at, created_at, ended_at"""
@@ -81,12 +81,13 @@ _PARTS: Final = {
         INSERT INTO ledger.transactions
             (transaction_id, kind, status, client_id, amount, currency, source_wallet_id, destination_wallet_id,
              bank_account_id, bank, memo, failure_code, failure_detail, workflow_id, effective_at, created_at,
-             completed_at, hold_id, rails)
+             completed_at, hold_id, rails, trace)
         SELECT * FROM jsonb_to_recordset(%(transactions)s::jsonb) AS t(
              transaction_id uuid, kind text, status text, client_id uuid, amount bigint, currency text,
              source_wallet_id uuid, destination_wallet_id uuid, bank_account_id uuid, bank text, memo text,
              failure_code text, failure_detail text, workflow_id text, effective_at timestamptz,
-             created_at timestamptz, completed_at timestamptz, hold_id uuid, rails text)""",
+             created_at timestamptz, completed_at timestamptz, hold_id uuid, rails text,
+             trace text)""",
     "moves": """
         UPDATE ledger.transactions t
         SET status = m.status, failure_code = m.failure_code, failure_detail = m.failure_detail,
@@ -130,10 +131,11 @@ _PARTS: Final = {
              hold_id uuid, status text, captured bigint, ended_at timestamptz)
         WHERE h.hold_id = n.hold_id""",
     "events": """
-        INSERT INTO ledger.outbox (lane, event_id, topic, key, type, data)
-        SELECT lane, event_id, topic, key, type, data::json
+        INSERT INTO ledger.outbox (lane, event_id, topic, key, type, trace, data)
+        SELECT lane, event_id, topic, key, type, trace, data::json
         FROM unnest(%(lanes)s::smallint[], %(event_ids)s::uuid[], %(topics)s::text[], %(keys)s::text[],
-                    %(types)s::text[], %(data)b::text[]) AS o(lane, event_id, topic, key, type, data)""",
+                    %(types)s::text[], %(traces)s::text[], %(data)b::text[])
+             AS o(lane, event_id, topic, key, type, trace, data)""",
 }
 PARTS: Final = tuple(_PARTS)
 

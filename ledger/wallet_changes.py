@@ -1,5 +1,6 @@
 """Changes of a wallet's rules. Each locks the account as a posting does, so it lies before a payment or after it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -9,9 +10,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.contracts.wallets import ChangeKind, WalletChange
 from domain.errors import CannotChangeWallet, IdempotencyKeyReused, NotFound, WalletInUse
+from domain.events import (
+    WALLETS_TOPIC,
+    WalletClosedEvent,
+    WalletEvent,
+    WalletFrozenEvent,
+    WalletLimitedEvent,
+    WalletUnfrozenEvent,
+)
 from domain.ids import WalletId
 from ledger.queries import WALLET_COLUMNS, wallet_of
 from ledger.service import AccountStatus, ChangedWallet, Wallet
+from ledger.telling import tell
 
 _LOCK: Final = text(f"""
     SELECT {WALLET_COLUMNS} FROM ledger.accounts WHERE account_id = :wallet_id AND kind = 'wallet' FOR NO KEY UPDATE
@@ -40,7 +50,14 @@ _CHANGE: Final = text("""
     SET status = :status, debits_frozen = :debits_frozen, credits_frozen = :credits_frozen,
         limit_per_transaction = CAST(:per_transaction AS bigint), limit_daily = CAST(:daily AS bigint)
     WHERE account_id = :wallet_id
+    RETURNING clock_timestamp()
 """)
+_EVENTS: Final[Mapping[ChangeKind, type[WalletEvent]]] = {
+    ChangeKind.FREEZE: WalletFrozenEvent,
+    ChangeKind.UNFREEZE: WalletUnfrozenEvent,
+    ChangeKind.LIMIT: WalletLimitedEvent,
+    ChangeKind.CLOSE: WalletClosedEvent,
+}
 
 
 async def change_wallet(
@@ -63,8 +80,27 @@ async def change_wallet(
         if under_way is not None:
             raise WalletInUse("The wallet has a payment under way.")
     if changed != wallet or change.key is not None:
-        await connection.execute(_CHANGE, wanted | _values(changed, change) | {"effective_at": effective_at})
+        made = await connection.execute(_CHANGE, wanted | _values(changed, change) | {"effective_at": effective_at})
+        if changed != wallet:
+            await tell_of_wallet(connection, changed, _EVENTS[change.kind], made.scalar_one())
     return ChangedWallet(wallet=changed, replayed=False)
+
+
+async def tell_of_wallet(connection: AsyncConnection, wallet: Wallet, kind: type[WalletEvent], at: datetime) -> None:
+    """Tell in this commit what a wallet's rules are from now on."""
+    event = kind(
+        wallet_id=wallet.wallet_id,
+        user_id=wallet.user_id,
+        client_id=wallet.client_id,
+        currency=wallet.currency,
+        status=wallet.status.value,
+        debits_frozen=wallet.debits_frozen,
+        credits_frozen=wallet.credits_frozen,
+        limit_per_transaction=wallet.limits.per_transaction,
+        limit_daily=wallet.limits.daily,
+        timestamp=at,
+    )
+    await tell(connection, WALLETS_TOPIC, wallet.wallet_id, event)
 
 
 def changed_by(wallet: Wallet, change: WalletChange) -> Wallet:

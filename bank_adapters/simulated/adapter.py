@@ -23,7 +23,6 @@ from bank_adapters.port import (
     RailCapabilities,
     StatementLine,
 )
-from bank_adapters.signatures import read_secrets, secrets_file, verified
 from bank_adapters.simulated.answers import (
     ExchangeAnswer,
     LinkTokenAnswer,
@@ -38,6 +37,7 @@ from domain.errors import BankEventRefused, BankRefusedLink, BankUnknown
 from domain.money import CURRENCIES
 from domain.rails import Rail
 from infra.settings import Settings
+from infra.signatures import read_secrets, secrets_file, verified
 
 VALID_UNTIL_HEADER: Final = "X-Valid-Until"
 STATEMENT_PAGE_LINES: Final = 500
@@ -148,10 +148,12 @@ class SimulatedBank:
         return self._known(reference, await self._post(path, {}))
 
     async def statement(
-        self, currency: str, *, since: datetime, until: datetime | None = None
+        self, currency: str | None, *, since: datetime, until: datetime | None = None
     ) -> AsyncIterator[StatementLine]:
         """See the port."""
-        window = {"currency": currency, "booked_from": since.isoformat()}
+        window = {"booked_from": since.isoformat()}
+        if currency is not None:
+            window["currency"] = currency
         if until is not None:
             window["booked_until"] = until.isoformat()
         cursor: int | None = 0

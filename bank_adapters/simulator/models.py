@@ -183,9 +183,12 @@ class LineView(_View):
 
 
 class StatementQuery(_Request):
-    """Which part of the statement: lines above `since` that were booked in [booked_from, booked_until)."""
+    """Which part of the statement: lines above `since` that were booked in [booked_from, booked_until).
 
-    currency: Currency = "USD"
+    Without `currency` those of all settlement accounts, each with the balance of its own.
+    """
+
+    currency: Currency | None = None
     since: Annotated[int, Field(ge=0, le=2**62)] = 0
     booked_from: AwareDatetime | None = None
     booked_until: AwareDatetime | None = None

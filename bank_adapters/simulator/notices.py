@@ -12,12 +12,12 @@ from typing import Final, Self
 
 import httpx
 
-from bank_adapters.signatures import read_secrets, secrets_file, signed
 from bank_adapters.simulator import faults
 from bank_adapters.simulator.database import Database, Session, to_moment
 from bank_adapters.simulator.faults import FaultKind, Operation, Taken
 from domain.clock import SystemClock
 from infra.settings import Settings
+from infra.signatures import read_secrets, secrets_file, signed
 
 PAUSE_SECONDS: Final = 0.2
 LATE_SECONDS: Final = 3.0

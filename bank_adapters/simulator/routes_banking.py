@@ -132,7 +132,7 @@ async def cancel(desk: DeskHere, reference: Annotated[Reference, Path()]) -> Pay
 async def read_statement(
     desk: DeskHere, query: Annotated[StatementQuery, Query()]
 ) -> dict[str, list[statement.Line] | int | None]:
-    """Every line of Sagapay's settlement account, in order, with the balance after it."""
+    """Every line of Sagapay's settlement accounts, in order, with the balance after it."""
     lines, _ = await desk.serve(
         Operation.STATEMENT,
         _nobody,

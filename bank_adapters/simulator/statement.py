@@ -29,9 +29,9 @@ class Line:
 
 
 def lines(
-    session: Session, currency: str, *, since: int, booked_from: int, booked_until: int, limit: int
+    session: Session, currency: str | None, *, since: int, booked_from: int, booked_until: int, limit: int
 ) -> list[Line]:
-    """At most `limit` lines above line `since` that were booked in [booked_from, booked_until)."""
+    """At most `limit` lines above line `since` that were booked in [booked_from, booked_until); None: any currency."""
     rows = session.connection.execute(
         """
         SELECT e.entry_id AS line, e.kind, coalesce(p.reference, r.reference) AS reference,
@@ -40,8 +40,8 @@ def lines(
                iif(e.kind = 'return', p.settled_at, NULL) AS settled_at
           FROM entries e JOIN accounts a USING (account_id) LEFT JOIN payments p USING (payment_id)
           LEFT JOIN returns r ON r.return_id = e.return_id
-         WHERE a.kind = 'settlement' AND a.kind <> 'customer' AND a.currency = :currency AND e.entry_id > :since
-           AND e.booked_at >= :booked_from AND e.booked_at < :booked_until
+         WHERE a.kind = 'settlement' AND a.kind <> 'customer' AND a.currency = coalesce(:currency, a.currency)
+           AND e.entry_id > :since AND e.booked_at >= :booked_from AND e.booked_at < :booked_until
          ORDER BY e.entry_id LIMIT :limit
         """,
         {

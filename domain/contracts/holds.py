@@ -39,6 +39,7 @@ class HoldRequest:
     expires_at: datetime
     idempotency: IdempotencyRecord
     memo: str | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ class PaymentRequest:
     With `barred` it is recorded as decided against: whoever accepted it knows why it may not be.
     A transfer with `hold_id` captures that hold; with `releases_rest`, what then remains of it goes back.
     `rails` are decided when it is accepted, and recorded: a resumed payment asks the same ones in the same order.
+    `trace` is the W3C traceparent of the request that asked for it; every event of the payment carries it.
     """
 
     transaction_id: TransactionId
@@ -98,6 +99,7 @@ class PaymentRequest:
     releases_rest: bool = False
     barred: Failure | None = None
     rails: tuple[Rail, ...] = ()
+    trace: str | None = None
 
     @property
     def rail_plan(self) -> tuple[Rail, ...]:

@@ -6,7 +6,8 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import SettingsInvalid
-from infra.settings import MOST_SHARDS, Seconds
+from infra.setting_forms import Seconds
+from infra.settings import MOST_SHARDS
 
 
 class LocalSettings(BaseSettings):

@@ -45,7 +45,7 @@ _UPDATABLE: Final = """(VALUES
     ('holds', 'captured status ended_at'),
     ('transfer_batches', 'status failed_index failure_code failure_detail completed_at'),
     ('transfer_batch_items', 'status transaction_id failure_code failure_detail'),
-    ('relay_positions', '*'), ('consumer_positions', '*')
+    ('relay_positions', '*'), ('consumer_positions', '*'), ('dead_letters', 'reason replayed_at')
 ) AS may (root, columns)"""
 
 _TABLES: Final = """(
@@ -78,7 +78,7 @@ GRANTS: Final = AllOf(
         FROM {_TABLES}
         UNION ALL
         SELECT nspname, 'sagapay_app may create here', NOT has_schema_privilege('sagapay_app', oid, 'CREATE')
-        FROM pg_namespace WHERE nspname IN ('ledger', 'directory', 'history', 'public')
+        FROM pg_namespace WHERE nspname IN ('ledger', 'directory', 'history', 'notifications', 'public')
         UNION ALL
         SELECT rolname, 'has powers beyond its grants', NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication)
         FROM pg_roles WHERE rolname = 'sagapay_app'

@@ -35,7 +35,8 @@ PAYMENTS_TOLD: Final = NothingIn(
             JOIN {RULES_TABLE} ON rule.step = s.step
             WHERE t.status = 'returned' AND rule.result = 'succeeded'
         ), told AS (
-            SELECT key, type, count(*) AS times FROM ledger.outbox WHERE type LIKE 'transaction.%' GROUP BY key, type
+            SELECT key, type, count(*) AS times FROM ledger.outbox
+            WHERE type LIKE 'transaction.%' AND type NOT LIKE 'transaction.attention%' GROUP BY key, type
         )
         SELECT coalesce(told.key, wanted.key) AS subject,
                format('%s is told %s times', coalesce(told.type, wanted.type), coalesce(told.times, 0)) AS detail

@@ -113,6 +113,28 @@ CREATE TABLE directory.bank_events (
 );
 CREATE INDEX bank_events_waiting ON directory.bank_events (due_at) WHERE outcome IS NULL;
 
+-- Where apps want to hear of events. Secrets are encrypted by the application. `failures` are attempts in a row; while
+-- an endpoint rests, nothing is sent to it. No types: all of them.
+CREATE TABLE directory.webhook_endpoints (
+    endpoint_id     uuid PRIMARY KEY,
+    client_id       uuid NOT NULL REFERENCES directory.clients,
+    url             text NOT NULL,
+    description     text NOT NULL,
+    event_types     text[] NOT NULL,
+    status          text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled')),
+    disabled_reason text,
+    secret          text NOT NULL,
+    previous_secret text,
+    previous_until  timestamptz,
+    failures        integer NOT NULL DEFAULT 0,
+    failing_since   timestamptz,
+    resting_until   timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    CHECK ((status = 'disabled') = (disabled_reason IS NOT NULL)),
+    CHECK ((previous_secret IS NULL) = (previous_until IS NULL))
+);
+CREATE INDEX webhook_endpoints_of_client ON directory.webhook_endpoints (client_id);
+
 -- Idempotency of POSTs that have no source wallet and write here: one key, one resource, for ever.
 CREATE TABLE directory.request_keys (
     key_digest  bytea PRIMARY KEY CHECK (length(key_digest) = 16),
@@ -127,5 +149,6 @@ GRANT UPDATE (revoked_at) ON directory.api_keys TO sagapay_app;
 GRANT UPDATE (body, due_at, handled_at, outcome) ON directory.bank_events TO sagapay_app;
 GRANT UPDATE (amounts, tries_left) ON directory.micro_deposits TO sagapay_app;
 GRANT UPDATE (link_token) ON directory.bank_links TO sagapay_app;
+GRANT UPDATE, DELETE ON directory.webhook_endpoints TO sagapay_app;
 GRANT UPDATE (status, status_since, account_token, token_digest, holder_name, mask)
     ON directory.bank_accounts TO sagapay_app;

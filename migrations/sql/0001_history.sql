@@ -15,6 +15,7 @@ CREATE TABLE history.wallet_transactions (
     memo             text,
     failure_code     text,
     occurred_at      timestamptz NOT NULL,
+    memo_terms       text[] NOT NULL,
     PRIMARY KEY (wallet_id, transaction_id)
 ) PARTITION BY HASH (wallet_id);
 DO $$
@@ -24,6 +25,12 @@ BEGIN
                        'FOR VALUES WITH (MODULUS 8, REMAINDER %s)', part, part);
     END LOOP;
 END $$;
+-- Newest first is the primary key's order; these are for what is rare among a wallet's many lines.
+CREATE INDEX wallet_transactions_status ON history.wallet_transactions (wallet_id, status, transaction_id);
+CREATE INDEX wallet_transactions_counterparty ON history.wallet_transactions
+    (wallet_id, counterparty_id, transaction_id) WHERE counterparty_id IS NOT NULL;
+-- A term is the wallet and a word of the memo, so that a word that all use finds one wallet's lines alone.
+CREATE INDEX wallet_transactions_memo ON history.wallet_transactions USING gin (memo_terms);
 
 GRANT USAGE ON SCHEMA history TO sagapay_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA history TO sagapay_app;

@@ -82,6 +82,7 @@ CREATE TABLE ledger.transactions (
     completed_at           timestamptz,
     hold_id                uuid,
     rails                  text CHECK (rails ~ '^(instant|ach)(,(instant|ach))*$'),
+    trace                  text,
     CHECK ((status = 'failed') = (failure_code IS NOT NULL)),
     CHECK ((status IN ('pending', 'processing')) = (completed_at IS NULL)),
     CHECK (hold_id IS NULL OR kind = 'transfer'),
@@ -94,6 +95,8 @@ CREATE INDEX transactions_captures ON ledger.transactions (hold_id) WHERE hold_i
 COMMENT ON COLUMN ledger.transactions.hold_id IS 'The client''s hold that a transfer captures.';
 COMMENT ON COLUMN ledger.transactions.rails IS
     'The bank''s rails in the order in which they are tried; decided once, because an earlier one may have been asked.';
+COMMENT ON COLUMN ledger.transactions.trace IS
+    'W3C traceparent of the request that asked for it; all events of the transaction carry it.';
 
 CREATE INDEX transactions_attention ON ledger.transactions (transaction_id) WHERE attention IS NOT NULL;
 
@@ -275,6 +278,7 @@ CREATE TABLE ledger.outbox (
     key        text   NOT NULL,
     type       text   NOT NULL,
     data       json   NOT NULL,
+    trace      text,
     PRIMARY KEY (topic, lane, xid, id, created_at)
 ) PARTITION BY RANGE (created_at);
 
@@ -303,6 +307,23 @@ CREATE TABLE ledger.consumer_positions (
 );
 COMMENT ON COLUMN ledger.consumer_positions.missing_since IS
     'Set by a consumer that did not get what follows its position; the relay publishes it again and clears this.';
+
+-- What a consumer could not process, kept in the commit that goes past it: the message as it came, and why.
+CREATE TABLE ledger.dead_letters (
+    dead_letter_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    consumer    text NOT NULL,
+    shard       smallint NOT NULL,
+    topic       text NOT NULL,
+    lane        smallint NOT NULL,
+    xid         xid8 NOT NULL,
+    id          bigint NOT NULL,
+    type        text NOT NULL,
+    message     bytea NOT NULL,
+    reason      text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    replayed_at timestamptz,
+    UNIQUE (consumer, shard, topic, lane, xid, id)
+);
 
 -- Guard 1: the entries of a statement sum to zero for every posting and currency in it.
 CREATE FUNCTION ledger.entries_sum_to_zero() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -489,4 +510,5 @@ GRANT UPDATE (balance, held, version, status, debits_frozen, credits_frozen, lim
 GRANT UPDATE (status, failure_code, failure_detail, attention, completed_at) ON ledger.transactions TO sagapay_app;
 GRANT UPDATE (captured, status, ended_at) ON ledger.holds TO sagapay_app;
 GRANT INSERT, UPDATE ON ledger.relay_positions, ledger.consumer_positions TO sagapay_app;
+GRANT INSERT, UPDATE (reason, replayed_at) ON ledger.dead_letters TO sagapay_app;
 GRANT EXECUTE ON FUNCTION ledger.ensure_partitions TO sagapay_app;

@@ -1,4 +1,5 @@
-"""The foundation: the ledger on every shard; beside shard 0 the directory and the history."""
+"""The foundation: the ledger on every shard; beside shard 0 the directory, the history, the webhooks and the
+notifications."""
 
 from alembic import op
 
@@ -10,7 +11,7 @@ down_revision = None
 
 def upgrade() -> None:
     """Create the schemas that belong here."""
-    for name in ("ledger", "directory", "history") if _is_first_shard() else ("ledger",):
+    for name in ("ledger", "directory", "history", "webhooks", "notifications") if _is_first_shard() else ("ledger",):
         run_script(f"0001_{name}")
 
 

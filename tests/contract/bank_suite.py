@@ -195,6 +195,13 @@ class BankContract:
         assert asked.reference not in [other.reference async for other in before]
         assert asked.reference in [other.reference async for other in after]
 
+    async def test_the_statement_of_every_currency_has_those_of_each(self, sandbox: Sandbox) -> None:
+        asked = instruct(await linked(sandbox), 1)
+        await sandbox.bank.pull(asked)
+        (line,) = await statement_of(sandbox, asked.reference)
+        every = sandbox.bank.statement(None, since=line.booked_at, until=line.booked_at + SECOND)
+        assert line in [other async for other in every]
+
     async def test_nobody_there_is_unavailable_for_every_call(self, unreachable: BankAdapter) -> None:
         asked = PaymentInstruction(reference="txn_1:step", account_token="at_1", amount=dollars(1))
         now = datetime.now(UTC)

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from domain.events import ENTRIES_TOPIC, TRANSACTIONS_TOPIC, Envelope, lane_of
-from events.consumers import ConsumerLoop, Handler
+from events.consumers import ConsumerLoop, Handler, consumers
 from events.relay import relay
 from events.streams import TOPICS
 from infra.database import make_engine
@@ -104,6 +104,13 @@ class Stage:
         finally:
             for engine in engines:
                 await engine.dispose()
+
+    @asynccontextmanager
+    async def consumers(self, **overrides: object) -> AsyncIterator[Life]:
+        """The whole `consumers` role in this process."""
+        life = Life()
+        async with _running(consumers(self.settings.model_copy(update=overrides), life), life):
+            yield life
 
     def outbox(self, topic: str, shard: int = 0) -> dict[int, list[str]]:
         """The positions in the outbox, by lane, in their order."""

@@ -50,6 +50,19 @@ _HOLD = {
     "timestamp": _AT,
 }
 _NO_FUNDS = {"code": "insufficient_funds", "detail": "The wallet has less than that available."}
+_WALLET = {
+    "wallet_id": _WALLETS["sender_id"],
+    "user_id": "usr_0193e1a011117aaabbbbccccddddeee3",
+    "client_id": _TRANSACTION["client_id"],
+    "currency": "USD",
+    "status": "active",
+    "debits_frozen": False,
+    "credits_frozen": False,
+    "limit_per_transaction": None,
+    "limit_daily": 1_000_000,
+    "timestamp": _AT,
+}
+_ATTENTION = {"step": "push_to_bank", "reason": "bank_unavailable", "since": _AT, "detail": "no answer for a day"}
 _SAMPLES: dict[str, dict[str, Any]] = {
     "transaction.processing": {**_DEPOSIT, "status": "processing"},
     "transaction.completed": {**_TRANSACTION, "status": "succeeded"},
@@ -59,6 +72,8 @@ _SAMPLES: dict[str, dict[str, Any]] = {
         "status": "returned",
         "failure": {"code": "R10", "detail": "Customer advises not authorized"},
     },
+    "transaction.attention_raised": {**_DEPOSIT, "status": "processing", "attention": _ATTENTION},
+    "transaction.attention_cleared": {**_DEPOSIT, "status": "processing"},
     "entry.posted": {
         "entry_id": "ent_0193e1a0c7e87d4e8f2b6c1d3a5e7f12",
         "posting_id": "pst_0193e1a0c7e57d4e8f2b6c1d3a5e7f10",
@@ -76,8 +91,24 @@ _SAMPLES: dict[str, dict[str, Any]] = {
     "hold.captured": {**_HOLD, "status": "captured", "captured": 4200, "tx_id": _TRANSACTION["tx_id"]},
     "hold.released": {**_HOLD, "status": "released"},
     "hold.expired": {**_HOLD, "status": "expired"},
+    "wallet.opened": _WALLET,
+    "wallet.frozen": {**_WALLET, "status": "frozen", "debits_frozen": True},
+    "wallet.unfrozen": _WALLET,
+    "wallet.limited": {**_WALLET, "limit_per_transaction": 50_000},
+    "wallet.closed": {**_WALLET, "status": "closed"},
+    "event.dead_lettered": {
+        "consumer": "history",
+        "shard": 0,
+        "topic": "sagapay.transactions.v1",
+        "lane": 2,
+        "position": "81234/5021",
+        "event_type": "transaction.completed",
+        "message": "{}",
+        "reason": "EventUnreadable: transaction.completed at 81234/5021",
+        "timestamp": _AT,
+    },
 }
-_KEYS = {"transaction": "tx_id", "entry": "account_id", "hold": "hold_id"}
+_KEYS = {"transaction": "tx_id", "entry": "account_id", "hold": "hold_id", "wallet": "wallet_id", "event": "consumer"}
 
 
 def _type_of(model: type[EventModel]) -> str:
@@ -105,6 +136,7 @@ def example(name: str) -> Schema:
         "shard": 0,
         "key": data[_KEYS[name.split(".", maxsplit=1)[0]]],
         "position": "81234/5021",
+        "trace": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "data": {**data, "type": name},
     }
     return Envelope.model_validate(message).model_dump(mode="json")

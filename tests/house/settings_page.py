@@ -40,7 +40,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "unset"
     if isinstance(value, tuple):
-        return f"`{','.join(value)}`"
+        return f"`{','.join(map(str, value))}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -9,8 +9,8 @@ import httpx
 import psycopg
 import pytest
 
-from bank_adapters.signatures import new_secret, read_secrets, secrets_file, signed
 from domain.bank_events import BankEventOutcome, BankEventType
+from infra.signatures import new_secret, read_secrets, secrets_file, signed
 from ledger.bank_events import BankEvents, NewEvent
 from tests.rest.stage import WAIT_SECONDS, Person, Stage, new_key
 

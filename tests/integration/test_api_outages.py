@@ -4,15 +4,18 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 
 import httpx
 import pytest
+from redis.asyncio import Redis
 
 from api.app import create_app
 from infra.local.probes import free_ports
 from infra.settings import Settings
+from tests.integration.test_api_express import another_api
 from tests.rest.roles import running_roles
 from tests.rest.stage import Caller, Stage, new_key, staged
 from tests.stack.bank import running_bank
@@ -119,6 +122,82 @@ async def test_without_redis_it_is_slower_never_wrong(
     changed = await rest.app.post("/v1/transfers", body | {"amount": 101}, key)
     assert changed.status_code == 422
     assert await rest.posted(receiver) == 100
+
+
+@asynccontextmanager
+async def troubled(servers: Servers, redis: Redis, trouble: str) -> AsyncIterator[None]:
+    """Redis is in trouble from a moment after the beginning; it is well again afterwards."""
+    over = asyncio.Event()
+
+    async def begin() -> None:
+        await asyncio.sleep(0.02)
+        pid = servers.process("valkey").pid
+        match trouble:
+            case "flushed":
+                while not over.is_set():
+                    await redis.flushdb()
+                    await asyncio.sleep(0.002)
+            case "full":
+                await redis.config_set("maxmemory", 1)
+            case "paused":
+                os.kill(pid, signal.SIGSTOP)
+            case "stuttering":
+                while not over.is_set():
+                    os.kill(pid, signal.SIGSTOP)
+                    await asyncio.sleep(0.15)
+                    os.kill(pid, signal.SIGCONT)
+                    await asyncio.sleep(0.05)
+            case "killed":
+                await asyncio.to_thread(kill, servers, "valkey")
+
+    troubling = asyncio.create_task(begin())
+    try:
+        yield
+    finally:
+        over.set()
+        await troubling
+        if trouble == "paused":
+            os.kill(servers.process("valkey").pid, signal.SIGCONT)
+        servers.recover()
+        await redis.connection_pool.disconnect()
+        await redis.config_set("maxmemory", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trouble", "lock"),
+    [(trouble, False) for trouble in ("flushed", "full", "paused", "stuttering", "killed")]
+    + [(trouble, True) for trouble in ("flushed", "killed")],
+)
+async def test_with_redis_in_trouble_in_the_middle_of_a_race(
+    rest: Stage, servers: Servers, trouble: str, lock: bool
+) -> None:
+    sender, receiver = await rest.funded(2_050), await rest.person()
+    raced, keys = new_key(), [new_key() for _ in range(25)]
+    body, path = rest.transfer_body(sender, receiver, 100), f"/v1/wallets/{sender.wallet_id}"
+    changed = {"sender_lock": lock, "sender_lock_wait_seconds": 60.0}
+    async with another_api(rest, transfer_lane="workflow", **changed) as app:
+        async with troubled(servers, rest.redis, trouble):
+            told = await asyncio.gather(
+                *(app.post("/v1/transfers", body, raced) for _ in range(15)),
+                *(app.post("/v1/transfers", body, key) for key in keys[:-1] for _ in range(2)),
+                *(app.get(path, consistency="eventual") for _ in range(10)),
+            )
+            race, pairs, balances = told[:15], list(zip(told[15:63:2], told[16:63:2], strict=True)), told[63:]
+            assert {answer.status_code for answer in told[:63]} == {202}
+            assert {answer.status_code for answer in balances} == {200}
+            late = await app.post("/v1/transfers", body | {"amount": 99}, raced)
+            assert late.json()["code"] == "idempotency_key_reused"
+            hopeless = await app.post("/v1/transfers", body, keys[-1])
+            assert hopeless.json()["status"] == "failed"
+        again = [await app.post("/v1/transfers", body, key) for key in (raced, *keys)]
+    assert len({answer.json()["transaction_id"] for answer in race}) == 1
+    assert all(one.json() == other.json() for one, other in pairs)
+    assert [answer.json() for answer in again] == [race[0].json(), *(one.json() for one, _ in pairs), hopeless.json()]
+    outcomes = [answer.json()["status"] for answer in again]
+    assert (outcomes.count("succeeded"), outcomes.count("failed")) == (20, 6)
+    assert (await rest.posted(sender), await rest.posted(receiver)) == (50, 2_000)
+    assert len(await rest.entries(receiver)) == 20
 
 
 async def test_while_temporal_is_away_nothing_is_promised_and_nothing_is_done_twice(

@@ -126,6 +126,23 @@ async def test_a_fault_spares_other_operations_and_other_accounts(scene: Scene) 
     assert await scene.balance() == OPENING - 500
 
 
+async def test_the_statement_is_of_one_currency_or_of_every_one(scene: Scene) -> None:
+    abroad = await link_customer(scene.bank, scene.admin, opening_balance=OPENING, currency="EUR")
+    dollars = scene.instruct()
+    euros = replace(scene.instruct(), account_token=abroad.account_token, amount=Money(300, "EUR"))
+    for asked in (dollars, euros):
+        await scene.bank.pull(asked)
+    since = datetime.now(UTC) - timedelta(hours=1)
+    read = {
+        currency: {line.reference: line.currency async for line in scene.bank.statement(currency, since=since)}
+        for currency in ("USD", "EUR", None)
+    }
+    assert euros.reference not in read["USD"]
+    assert set(read["EUR"].values()) == {"EUR"}
+    assert read[None] == {**read["USD"], **read["EUR"]}
+    assert {dollars.reference, euros.reference} <= read[None].keys()
+
+
 async def test_slow_but_in_time(scene: Scene) -> None:
     await scene.fault(FaultKind.SLOW, seconds=0.4)
     started = time.monotonic()

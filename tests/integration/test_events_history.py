@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from domain.events import Envelope, TransactionEvent
 from domain.ids import EventId, TransactionId, WalletId
 from domain.transactions import Step, TransactionKind, TransactionStatus
 from events.history import History, HistoryItem, list_transactions
+from events.history_rebuild import behind, from_events
 from infra.database import make_engine, transaction
 from ledger.local import LocalLedger
 from tests.events.outbox_rows import transaction_event
@@ -74,8 +74,6 @@ async def test_payments_in_the_books_come_out_in_the_histories(stage: Stage, eng
 
 
 async def test_a_history_is_rebuilt_while_everything_runs(stage: Stage, engine: AsyncEngine) -> None:
-    page = (Path(__file__).parents[2] / "docs/reference/events.md").read_text()
-    rebuild = page.split("```sql\n")[1].split("```")[0]
     rows = "SELECT * FROM history.wallet_transactions ORDER BY wallet_id, transaction_id"
     wallet = WalletId.new(3)
     stage.start_broker()
@@ -84,10 +82,13 @@ async def test_a_history_is_rebuilt_while_everything_runs(stage: Stage, engine: 
             stage.tell(*(transaction_event(status, sender=wallet) for _ in range(100)))
         await eventually(lambda: _waiting(stage) == 0, "the history to have everything")
         before = stage.ask(rows)
-        with psycopg.connect(stage.database.url("sagapay_app"), autocommit=True) as application:
-            application.execute(rebuild.encode())
+        with stage.connect() as connection:
+            connection.execute(b"DELETE FROM history.wallet_transactions WHERE wallet_id = %s", [wallet.uuid])
+        await from_events([engine])
         assert _waiting(stage) > 0
+        assert await behind([engine]) > 0
         await eventually(lambda: _waiting(stage) == 0, "the history to be rebuilt")
+        assert await behind([engine]) == 0
         assert len(before) > 200
         assert stage.ask(rows) == before
 

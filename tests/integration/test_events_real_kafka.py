@@ -1,6 +1,6 @@
 """What needs a broker's promises, on a real Apache Kafka: `SAGAPAY_TEST_KAFKA_LIBS` names a folder of its jars.
 
-tests/events/kafka.pom.xml says how to get them. Without the setting these tests are skipped.
+`make test-kafka` gets them and sets it. Without the setting these tests are skipped.
 """
 
 import os

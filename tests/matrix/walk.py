@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bank_adapters.port import BankPayment, PaymentState
-from bank_adapters.signatures import new_secret
 from bank_adapters.simulator.faults import TELLING, FaultKind, Operation
 from domain.contracts.payments import PaymentRequest, RetryPlan
 from domain.rails import Rail
@@ -18,6 +17,7 @@ from domain.transactions import TransactionKind, TransactionStatus
 from infra.local.probes import free_ports
 from infra.secrets import keys_file
 from infra.settings import Settings
+from infra.signatures import new_secret
 from tests.matrix.cells import Call, Cell, Crash
 from tests.money.scratch import Databases
 from tests.rest.roles import running_roles

@@ -23,6 +23,7 @@ from domain.contracts.workflows import SWEEP_WORKFLOW
 from tests.money.scratch import Databases
 from tests.replay.corpus import FOLDER, histories_of, recorded, replay, secrets_in
 from tests.stack.servers import running_servers
+from tests.webhooks.walk import webhook_that_fails_twice
 from tests.workflow.across import WALKS as ACROSS
 from tests.workflow.across import Across, across_stage, open_across
 from tests.workflow.batch_walks import WALKS
@@ -62,12 +63,15 @@ def _portable(node: object) -> object:
 
 
 async def record_operations(scene: Scene, folder: Path, known: set[str]) -> None:
-    """What schedules run, with nothing to do."""
+    """What schedules run, with nothing to do, and webhooks tried again."""
     for name, workflow_type in {"holds_expired": EXPIRE_HOLDS_WORKFLOW, "bank_events": BANK_EVENTS_WORKFLOW}.items():
         if name in known:
             continue
         await scene.temporal.execute_workflow(workflow_type, id=name, task_queue=OPERATIONS_QUEUE)
         await _write(scene, folder, name, name)
+    if (name := "webhook_retries") not in known:
+        walked = await webhook_that_fails_twice(scene.settings, scene.temporal, scene.directory.engine)
+        await _write(scene, folder, name, walked)
 
 
 async def record_across(folder: Path) -> None:

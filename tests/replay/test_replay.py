@@ -106,6 +106,7 @@ CORPORA = {
     "v0.1-taken-back": CANCELLED_AT_THE_BANK,
     "v0.1-operators": OF_OPERATORS,
     "v0.1-suspense": {"return_corrected"},
+    "v0.1-webhooks": {"webhook_retries"},
 }
 
 

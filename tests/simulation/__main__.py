@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,10 @@ _QUICK: Final = {
     "SAGAPAY_EXPIRY_INTERVAL_SECONDS": "2",
     "SAGAPAY_SWEEP_INTERVAL_SECONDS": "5",
     "SAGAPAY_SWEEP_AFTER_SECONDS": "5",
+    "SAGAPAY_WORKER_STICKY_SECONDS": "2",
 }
+_DEATH_NOTICED_AFTER: Final = timedelta(seconds=3)
+"""A killed worker is waited for no longer than that; what is done about it is the same."""
 
 
 class Stage:
@@ -95,6 +98,7 @@ class Stage:
         home = self._home / str(seed) / "worker"
         try:
             async with open_scene(settings, bank) as scene, running_worker(home, settings, **own) as worker:
+                scene.task_timeout = _DEATH_NOTICED_AFTER
                 return await play(seed, scene, worker, journal, tell)
         except Exception as error:
             raise SimulationFailed(seed, journal.day, journal.lines, f"{type(error).__name__}: {error}") from error

@@ -21,7 +21,11 @@ _LAST = """
     ORDER BY topic, lane, xid DESC, id DESC
 """
 _PUBLISHED = "SELECT topic, lane, xid::text::bigint, id FROM ledger.relay_positions"
-_CONFIRMED = "SELECT topic, lane, xid::text::bigint, id FROM ledger.consumer_positions WHERE shard = {shard}"
+# The slowest consumer of each stream.
+_CONFIRMED = """
+    SELECT DISTINCT ON (topic, lane) topic, lane, xid::text::bigint, id FROM ledger.consumer_positions
+    WHERE shard = {shard} ORDER BY topic, lane, xid, id
+"""
 _SETTLEMENT = "SELECT sum(balance)::bigint FROM ledger.accounts WHERE kind = 'bank_settlement' AND currency = 'USD'"
 _STREAMS_READ = "SELECT DISTINCT shard FROM ledger.consumer_positions"
 

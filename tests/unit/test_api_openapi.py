@@ -1,5 +1,6 @@
 """The OpenAPI document is complete: every error a problem, every body an example that is valid."""
 
+import re
 from typing import Any
 
 import httpx
@@ -59,6 +60,9 @@ def test_what_a_bank_sends_wants_no_key_and_says_that_a_stranger_is_refused(name
 def test_every_success_has_a_schema() -> None:
     for name, operation in GUARDED.items():
         (success,) = [status for status in operation["responses"] if status < "300"]
+        if success == "204":
+            assert "content" not in operation["responses"][success], name
+            continue
         assert operation["responses"][success]["content"]["application/json"]["schema"], name
 
 
@@ -92,6 +96,5 @@ async def test_the_page_shows_every_call_and_asks_nobody_else() -> None:
     for name in OPERATIONS:
         method, path = name.split(" ")
         assert f"{method}</span> <code>{path}</code>" in shown.text
-    assert "http://" not in shown.text
-    assert "https://" not in shown.text
+    assert not re.search(r"(src|href|action)=[\"']?(https?:)?//|url\(", shown.text)
     assert "<script" not in shown.text

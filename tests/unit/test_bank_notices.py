@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from bank_adapters import signatures
-from bank_adapters.signatures import TOLERANCE, new_secret, read_secrets, signed, verified
 from bank_adapters.simulator import books, faults, links, notices, payments, returns
 from bank_adapters.simulator.database import Session, connect, to_micros
 from bank_adapters.simulator.faults import FaultKind, Operation
@@ -15,6 +13,8 @@ from bank_adapters.simulator.records import Direction, Order
 from bank_adapters.simulator.returns import ReturnOrder
 from bank_adapters.simulator.settlement import advance
 from domain.errors import BankEventRefused, SettingsInvalid
+from infra import signatures
+from infra.signatures import TOLERANCE, new_secret, read_secrets, signed, verified
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 BODY = b'{"type":"payment.settled"}'

@@ -14,6 +14,7 @@ from domain.errors import (
     NotRecordedYet,
     SagapayError,
     Unavailable,
+    WalletBusy,
     WorkflowsUnavailable,
 )
 from tests.house.tree import ROOT
@@ -23,7 +24,7 @@ from workflows.details import ANY_OTHER, KINDS, runbook_of
 from workflows.payment import TIMED_OUT
 
 MET_BY_NO_WORKFLOW: frozenset[type[SagapayError]] = frozenset(
-    {Unavailable, BrokerUnavailable, NotRecordedYet, WorkflowsUnavailable}
+    {Unavailable, BrokerUnavailable, NotRecordedYet, WalletBusy, WorkflowsUnavailable}
 )
 """Outages that only the API, the relay and the sweeper hear of; a batch that meets one tries for ever."""
 NAMED_ELSEWHERE = {"CONTRADICTION", "PAYMENT_OPEN", "code", "error.code"}

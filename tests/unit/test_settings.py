@@ -63,6 +63,10 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         ("RELAY_MAX_AHEAD", "0", "greater than or equal to 1"),
         ("WORKER_MAX_CONCURRENT", "99999", "less than or equal to 10000"),
         ("API_HOSTS_WORKER", "perhaps", "valid boolean"),
+        ("SMTP_PORT", "smtp", "valid integer"),
+        ("SMTP_SECURITY", "ssl", "'starttls', 'tls' or 'none'"),
+        ("SMTP_FROM", "no-reply", "wants ADDRESS or NAME <ADDRESS>"),
+        ("NOTIFICATION_SENDERS", "0", "greater than or equal to 1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_it_wants(
@@ -123,6 +127,38 @@ def test_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, 
         load_settings()
     assert f"SAGAPAY_{name}: " in refused.value.detail
     assert "s3cret" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("values", "wants"),
+    [
+        ({"SMTP_HOST": "mail"}, "SAGAPAY_SMTP_HOST wants SAGAPAY_SMTP_FROM"),
+        ({"SMTP_USERNAME": "me"}, "want each other"),
+        ({"SMTP_PASSWORD_FILE": "secret"}, "want each other"),
+        (
+            {"SMTP_USERNAME": "me", "SMTP_PASSWORD_FILE": "secret", "SMTP_SECURITY": "none"},
+            "a password is not sent in clear",
+        ),
+        (
+            {"NOTIFICATION_KEEP_DAYS": "1", "NOTIFICATION_GIVE_UP_SECONDS": "86401"},
+            "SAGAPAY_NOTIFICATION_KEEP_DAYS wants no less than SAGAPAY_NOTIFICATION_GIVE_UP_SECONDS",
+        ),
+    ],
+)
+def test_mail_settings_that_cannot_work_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], wants: str
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(f"SAGAPAY_{name}", value)
+    with pytest.raises(SettingsInvalid) as refused:
+        load_settings()
+    assert wants in refused.value.detail
+
+
+@pytest.mark.parametrize("sender", ["no-reply@example.com", "Sagapay <no-reply@example.com>", "Ságapay <a+b@c.d>"])
+def test_senders_of_mail_have_one_of_two_forms(monkeypatch: pytest.MonkeyPatch, sender: str) -> None:
+    monkeypatch.setenv("SAGAPAY_SMTP_FROM", sender)
+    assert load_settings().smtp_from == sender
 
 
 def test_settings_do_not_change_once_read() -> None:

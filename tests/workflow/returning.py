@@ -24,7 +24,7 @@ from domain.contracts.workflows import RESOLVE_UPDATE, RETRY_UPDATE, OperatorCom
 from domain.ids import ActionId, TransactionId
 from domain.money import Money
 from domain.transactions import TransactionStatus
-from tests.workflow.scene import Payment, Person, Scene, until
+from tests.workflow.scene import PATIENCE_SECONDS, Payment, Person, Scene, until
 
 SUCCEEDED = TransactionStatus.SUCCEEDED
 
@@ -56,14 +56,14 @@ def booking_of(scene: Scene, return_id: str) -> Booking:
     return scene.temporal.get_workflow_handle(return_workflow_id(scene.bank.name, return_id), result_type=ReturnOutcome)
 
 
-async def parked(scene: Scene, booking: Booking, reason: str) -> None:
+async def parked(scene: Scene, booking: Booking, reason: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until a return asks for a person because of that."""
     query = f"WorkflowId = '{booking.id}' AND Attention = '{reason}'"
 
     async def found() -> bool:
         return [item.id async for item in scene.temporal.list_workflows(query)] == [booking.id]
 
-    await until(f"{booking.id} is parked: {reason}", found)
+    await until(f"{booking.id} is parked: {reason}", found, seconds)
     assert (await booking.describe()).status is WorkflowExecutionStatus.RUNNING
 
 

@@ -26,7 +26,7 @@ from infra.temporal import connect
 from ledger.bank_accounts import NewBankAccount
 from ledger.batches import Batches
 from ledger.directory import Directory, NewUser
-from ledger.invariants import BankBalance, Finding, verify
+from ledger.invariants import BankBalance, Finding, verify_shards
 from ledger.local import LocalLedger
 from ledger.service import Transaction
 from tests.money.requests import Client as App
@@ -96,6 +96,8 @@ class Scene:
     app: App
     tokens: set[str] = field(default_factory=set)
     """Secrets of bank accounts: they may stand in no history."""
+    task_timeout: timedelta | None = None
+    """After which a dead worker's workflow task is another's, of the payments that are started here."""
 
     # -- people ------------------------------------------------------------------------------------
 
@@ -165,7 +167,7 @@ class Scene:
 
     async def start(self, request: PaymentRequest) -> Payment:
         """Start it as the API does, and wait for the reply."""
-        handle, reply = await starting.start(self.temporal, request)
+        handle, reply = await starting.start(self.temporal, request, self.task_timeout)
         return Payment(request, handle, reply)
 
     async def deposit(self, person: Person, amount: int, plan: RetryPlan = QUICK) -> Payment:
@@ -260,8 +262,9 @@ class Scene:
         await until(f"the workflow is found by {condition}", found)
 
     async def verify(self) -> Sequence[Finding]:
-        """Every invariant, with the bank's statement."""
-        return await verify(self.ledger.shards.all[0].engine, self._bank_balances)
+        """Every invariant of all shards, with the bank's statement."""
+        engines = [shard.engine for shard in self.ledger.shards.all]
+        return (await verify_shards(engines, self._bank_balances)).findings
 
     async def _bank_balances(self) -> Sequence[BankBalance]:
         now = datetime.now(UTC)

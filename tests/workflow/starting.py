@@ -18,14 +18,19 @@ REUSE = WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
 CONFLICT = WorkflowIDConflictPolicy.USE_EXISTING
 
 
-async def start(client: Client, request: PaymentRequest) -> tuple[WorkflowHandle[object, PaymentResult], PaymentResult]:
-    """The workflow, and its reply as soon as the first step is recorded; tried again as a client does at a 503."""
+async def start(
+    client: Client, request: PaymentRequest, task_timeout: timedelta | None = None
+) -> tuple[WorkflowHandle[object, PaymentResult], PaymentResult]:
+    """The workflow, and its reply as soon as the first step is recorded; tried again as a client does at a 503.
+
+    A dead worker's task is another's after `task_timeout`.
+    """
     while True:
         try:
             if request.kind is TransactionKind.TRANSFER:
-                handle = await start_transfer(client, request)
+                handle = await start_transfer(client, request, task_timeout)
                 return handle, await handle.result()
-            return await start_bank_payment(client, request)
+            return await start_bank_payment(client, request, task_timeout)
         except RPCError as error:
             # On a starved machine a workflow task may fail for slowness.
             if error.status is not RPCStatusCode.FAILED_PRECONDITION:
@@ -76,7 +81,7 @@ async def start_without_waiting(client: Client, request: PaymentRequest) -> Work
 
 
 async def start_bank_payment(
-    client: Client, request: PaymentRequest
+    client: Client, request: PaymentRequest, task_timeout: timedelta | None = None
 ) -> tuple[WorkflowHandle[object, PaymentResult], PaymentResult]:
     """The update `accepted` answers while the bank is still being asked."""
     assert request.idempotency is not None
@@ -88,6 +93,7 @@ async def start_bank_payment(
         result_type=PaymentResult,
         id_reuse_policy=REUSE,
         id_conflict_policy=CONFLICT,
+        task_timeout=task_timeout,
         static_summary=f"{request.kind} {request.amount}",
         search_attributes=payment_attributes(request),
     )

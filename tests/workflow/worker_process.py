@@ -4,9 +4,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, Interceptor
 
 from bank_adapters.port import BankAdapter
 from infra.local.child import Child, Command
@@ -82,13 +85,25 @@ async def running_worker(home: Path, settings: Settings, *words: str, **variable
         worker.stop()
 
 
-async def work_for(banks: Mapping[str, BankAdapter], own: Settings) -> None:
-    """In such a process: poll every queue with these banks until it is killed, and say when it is ready."""
+async def work_for(
+    banks: Mapping[str, BankAdapter],
+    own: Settings,
+    *,
+    interceptor: Interceptor | None = None,
+    dressed: Callable[[LocalLedger], Any] = lambda ledger: ledger,
+) -> None:
+    """In such a process: poll every queue with these banks until it is killed, and say when it is ready.
+
+    `interceptor` may be one of workers, too; `dressed` puts something before the ledger.
+    """
     async with AsyncExitStack() as stack:
         ledger = LocalLedger(own)
         stack.push_async_callback(ledger.aclose)
         directory = Directory(ledger.shards.all[0].engine, Cipher.from_settings(own))
-        for worker in build_workers(await connect(own), ledger, directory, Batches(ledger.shards), banks, settings=own):
+        client = await connect(own)
+        if interceptor is not None:
+            client = Client(**{**client.config(), "interceptors": [interceptor]})
+        for worker in build_workers(client, dressed(ledger), directory, Batches(ledger.shards), banks, settings=own):
             await stack.enter_async_context(worker)
         ready = _ready_file(own.state_dir)
         ready.parent.mkdir(exist_ok=True)

@@ -32,7 +32,7 @@ def read_secrets(file: Path) -> tuple[bytes, ...]:
     """The secrets in a file, a line each: while they are rotated there are two. Raises SettingsInvalid."""
     try:
         lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
-        found = tuple(b64decode(line.removeprefix(PREFIX), validate=True) for line in lines)
+        found = tuple(map(secret_bytes, lines))
     except OSError as error:
         raise SettingsInvalid(f"{file} cannot be read ({error.strerror}): it wants webhook secrets") from None
     except ValueError:
@@ -45,6 +45,11 @@ def read_secrets(file: Path) -> tuple[bytes, ...]:
 def new_secret() -> str:
     """A secret as it is written down."""
     return PREFIX + b64encode(token_bytes(32)).decode()
+
+
+def secret_bytes(written: str) -> bytes:
+    """A secret that `new_secret` wrote, as it signs."""
+    return b64decode(written.removeprefix(PREFIX), validate=True)
 
 
 def signed(secrets: Sequence[bytes], message_id: str, at: datetime, body: bytes) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Workers killed before and after each activity of returns and batches."""
