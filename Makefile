@@ -24,7 +24,7 @@ $(KAFKA): tests/events/kafka.pom.xml $(STAMP)
 	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $@)
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill test-kafka matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks install
+.PHONY: help up down reset demo test test-slow test-kill test-kafka matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks bench-events bench-history bench-cache install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -69,6 +69,7 @@ bench: $(STAMP) ## Measure; tables and plots go to docs/benchmarks (QUICK=1 for 
 	@$(BIN)/python -m benchmarks.lanes $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.shards $(if $(QUICK),--quick)
 	@$(BIN)/python -m benchmarks.banks $(if $(QUICK),--quick)
+	@$(MAKE) --no-print-directory bench-events bench-history bench-cache
 bench-ledger: $(STAMP) ## Measure the ledger alone, against TPC-B and the textbook (QUICK=1 for under 5 minutes)
 	@$(BIN)/python -m benchmarks.ledger $(if $(QUICK),--quick)
 bench-lanes: $(STAMP) ## Measure the lanes through the API, and what a transfer costs in each (QUICK=1 for about 4 minutes)
@@ -77,6 +78,12 @@ bench-shards: $(STAMP) ## Measure one, two and four shards, and transfers across
 	@$(BIN)/python -m benchmarks.shards $(if $(QUICK),--quick)
 bench-banks: $(STAMP) ## Measure a bank beside a dead one, and how what waited is made good (QUICK=1 for about 4 minutes)
 	@$(BIN)/python -m benchmarks.banks $(if $(QUICK),--quick)
+bench-events: $(STAMP) ## Measure events on their way, and the drain on a real Kafka where `make test-kafka` has fetched one
+	@$(if $(wildcard $(KAFKA)),SAGAPAY_TEST_KAFKA_LIBS=$(abspath $(KAFKA))) $(BIN)/python -m benchmarks.events $(if $(QUICK),--quick)
+bench-history: $(STAMP) ## Measure pages of the history of a wallet with a million lines (about 4 minutes)
+	@$(BIN)/python -m benchmarks.history $(if $(QUICK),--quick)
+bench-cache: $(STAMP) ## Measure balances with and without the cache, hopeless debits, and one sender's crowd (a minute)
+	@$(BIN)/python -m benchmarks.cache
 
 ##@ Maintain
 format: $(STAMP) ## Format and fix what can be fixed

@@ -5,6 +5,7 @@ API, workers and callers share the process and the machine with the servers, so 
 
 import asyncio
 import logging
+import os
 import random
 import shutil
 import sys
@@ -15,11 +16,15 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
-from statistics import quantiles
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from rich.console import Console
 
+from benchmarks.__main__ import show, write_circumstances, write_pages
+from benchmarks.figures import Figure, Figures, record
+from benchmarks.report import where_and_when
+from benchmarks.trial import percentile
 from infra.telemetry import REGISTRY
 from tests.integration.test_api_express import another_api
 from tests.rest.stage import Caller, Person, Stage, staged
@@ -48,9 +53,10 @@ async def rate(call: Call) -> tuple[float, Counter[int]]:
     return found.total() / (time.perf_counter() - began), found
 
 
-async def reads(stage: Stage, people: list[Person]) -> None:
+async def reads(stage: Stage, people: list[Person], command: str) -> Figures:
     """Balances of wallets of which a few are read often (Zipf 1)."""
     weights = list(accumulate(1 / rank for rank in range(1, len(people) + 1)))
+    rates, by_ledger = dict[str, float](), dict[str, float]()
     for consistency in ("strong", "eventual"):
         before = REGISTRY.get_sample_value("sagapay_balance_reads_total", {"by": "ledger"}) or 0
 
@@ -58,10 +64,15 @@ async def reads(stage: Stage, people: list[Person]) -> None:
             (person,) = random.choices(people, cum_weights=weights)
             return (await stage.app.get(f"/v1/wallets/{person.wallet_id}", consistency=consistency)).status_code
 
-        a_second, found = await rate(read)
+        rates[consistency], found = await rate(read)
         asked = (REGISTRY.get_sample_value("sagapay_balance_reads_total", {"by": "ledger"}) or 0) - before
-        by_ledger = found.total() if consistency == "strong" else asked
-        say(f"reads, {consistency}: {a_second:.0f}/s, {by_ledger / found.total():.1%} of them by the ledger")
+        by_ledger[consistency] = (found.total() if consistency == "strong" else asked) / found.total()
+    return {
+        "cache_reads_strong": Figure.of(rates["strong"], "/s", "higher", command),
+        "cache_reads_eventual": Figure.of(rates["eventual"], "/s", "higher", command),
+        "cache_reads_eventual_to_strong": Figure.of(rates["eventual"] / rates["strong"], "×", "higher", command),
+        "cache_database_reads_saved": Figure.of(1 - by_ledger["eventual"], "of 1", "higher", command),
+    }
 
 
 async def hopeless(app: Caller, stage: Stage, person: Person, receiver: Person) -> float:
@@ -76,9 +87,9 @@ async def hopeless(app: Caller, stage: Stage, person: Person, receiver: Person) 
     return a_second
 
 
-async def crowd(app: Caller, stage: Stage, sender: Person, receiver: Person) -> str:
+async def crowd(app: Caller, body: dict[str, Any], name: str, command: str) -> Figures:
     """A crowd of one sender's payments at once, each with a key of its own."""
-    body, took = stage.transfer_body(sender, receiver, 1), dict[int, list[float]]()
+    took = dict[int, list[float]]()
     began = time.perf_counter()
 
     async def pay() -> None:
@@ -87,12 +98,14 @@ async def crowd(app: Caller, stage: Stage, sender: Person, receiver: Person) -> 
 
     cpu = time.process_time()
     await asyncio.gather(*(pay() for _ in range(CROWD)))
-    paid = took[202]
-    return (
-        f"{len(paid)} paid, {len(took.get(503, []))} shed, all answered after {time.perf_counter() - began:.2f} s, "
-        f"paid ones after p50 {quantiles(paid, n=100)[49]:.2f} s, p99 {quantiles(paid, n=100)[98]:.2f} s, "
-        f"{(time.process_time() - cpu) * 1000 / len(paid):.1f} ms of CPU for each that was paid"
-    )
+    paid, seconds = took[202], time.perf_counter() - began
+    cpu_ms = (time.process_time() - cpu) * 1000 / len(paid)
+    return {
+        f"{name}_shed": Figure.of(len(took.get(503, [])), "payments", "lower", command),
+        f"{name}_answered": Figure.of(seconds, "s", "lower", command),
+        f"{name}_paid_p99": Figure.of(percentile(paid, 99), "s", "lower", command),
+        f"{name}_cpu": Figure.of(cpu_ms, "ms each paid", "lower", command),
+    }
 
 
 def say(text: str) -> None:
@@ -101,22 +114,28 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-async def measure(stage: Stage) -> None:
+async def measure(stage: Stage, command: str) -> Figures:
     """Each thing without and with what is to save it."""
     people = [await stage.person() for _ in range(WALLETS)]
-    await reads(stage, people)
+    say(f"balances of {WALLETS} wallets, read by {CALLERS} callers ...")
+    figures = await reads(stage, people, command)
     for check in (False, True):
+        name = "with" if check else "without"
+        say(f"hopeless debits {name} the check ...")
         async with another_api(stage, transfer_lane="workflow", preliminary_check=check) as app:
             a_second = await hopeless(app, stage, *people[:2])
-        say(f"hopeless debits, check {'on' if check else 'off'}: {a_second:.0f}/s")
+        figures[f"cache_hopeless_{name}_check"] = Figure.of(a_second, "/s", "higher", command)
     sender = await stage.funded(10 * CROWD)
     for lock in (False, True):
+        name = "with" if lock else "without"
+        say(f"{CROWD} payments of one sender {name} the lock ...")
         async with another_api(stage, transfer_lane="workflow", sender_lock=lock) as app:
-            told = await crowd(app, stage, sender, people[0])
-        say(f"{CROWD} payments of one sender, lock {'on' if lock else 'off'}: {told}")
+            body = stage.transfer_body(sender, people[0], 1)
+            figures |= await crowd(app, body, f"cache_crowd_{name}_lock", command)
+    return figures
 
 
-async def main() -> None:
+async def main(command: str) -> Figures:
     """Servers, bank, API and workers of its own, gone afterwards."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     home = Path(tempfile.mkdtemp(prefix="sagapay-bench-cache-"))
@@ -130,10 +149,14 @@ async def main() -> None:
                 update={"settlement_poll_seconds": 0.2, "accept_timeout_seconds": 20.0}
             )
             async with staged(settings, bank) as stage:
-                await measure(stage)
+                return await measure(stage, command)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    load_before, told = os.getloadavg()[0], "make bench-cache"
+    record(asyncio.run(main(told)), instead_of=("cache_",))
+    write_circumstances("cache", where_and_when(told, load_before))
+    write_pages()
+    show(Console())

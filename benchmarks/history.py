@@ -1,9 +1,10 @@
-"""`python -m benchmarks.history`: pages of the history of a wallet with a million lines, among as many of others.
+"""`python -m benchmarks.history [--quick]`: pages of a history of a million lines, among as many of other wallets.
 
 Times are those of the whole query, with the way to the database and back on one connection of this process.
 """
 
 import asyncio
+import os
 import random
 import shutil
 import sys
@@ -12,12 +13,16 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 from pathlib import Path
-from statistics import quantiles
 from typing import Final
 
 import psycopg
+from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from benchmarks.__main__ import show, write_circumstances, write_pages
+from benchmarks.figures import Figure, Figures, record
+from benchmarks.report import where_and_when
+from benchmarks.trial import percentile
 from domain.ids import TransactionId, WalletId
 from domain.transactions import TransactionKind, TransactionStatus
 from events.history import HistoryFilter, list_transactions
@@ -26,6 +31,8 @@ from tests.stack.servers import running_servers
 
 LINES: Final = 1_000_000
 ROUNDS: Final = 500
+QUICK_ROUNDS: Final = 200
+SLOW_ROUNDS: Final = 5
 PAGE: Final = 51
 WALLET: Final = WalletId("wal_" + "0" * 12 + "7" + "0" * 19)
 
@@ -47,18 +54,20 @@ _FILL: Final = """
             SELECT ('00000000-0000-7000-9000-' || lpad(to_hex(n %% 10000), 12, '0'))::uuid AS u) r
         WHERE %(one)s IS NULL) w
 """
+ANYWHERE: Final = "history_page_anywhere"
 ASKED: Final = {
-    "the newest page": HistoryFilter(),
-    "a page anywhere": HistoryFilter(),
-    "failed ones (1 in 100)": HistoryFilter(status=TransactionStatus.FAILED),
-    "of one counterparty (1 in 1,000)": HistoryFilter(
-        counterparty_id=WalletId("wal_" + "0" * 12 + "70008" + "0" * 14 + "1")
-    ),
-    "with a word that all have": HistoryFilter(memo="lunch"),
-    "with a word that 1 in 10,000 has": HistoryFilter(memo="rare"),
-    "above an amount (1 in 100)": HistoryFilter(min_amount=4951),
-    "of a kind that there is none of": HistoryFilter(kind=TransactionKind.DEPOSIT),
+    "history_newest_page": HistoryFilter(),
+    ANYWHERE: HistoryFilter(),
+    "history_failed_1_in_100": HistoryFilter(status=TransactionStatus.FAILED),
+    "history_counterparty_1_in_1000": HistoryFilter(counterparty_id=RARE),
+    "history_word_of_all": HistoryFilter(memo="lunch"),
+    "history_word_1_in_10000": HistoryFilter(memo="rare"),
+    "history_amount_1_in_100": HistoryFilter(min_amount=4951),
+    "history_kind_of_none": HistoryFilter(kind=TransactionKind.DEPOSIT),
 }
+SLOW: Final = "history_kind_of_none"
+"""All lines are read for it."""
+P99_TARGET: Final = 20.0
 
 
 def say(text: str) -> None:
@@ -75,44 +84,53 @@ def fill(url: str) -> None:
         connection.execute(b"VACUUM ANALYZE history.wallet_transactions")
 
 
-async def measured(call: Callable[[], Awaitable[int]], rounds: int) -> str:
-    """p50, p99 and the largest of so many calls, in milliseconds; and the lines of the last page."""
+async def measured(call: Callable[[], Awaitable[int]], rounds: int) -> list[float]:
+    """How long each of so many calls took, in milliseconds."""
     took = []
     for _ in range(rounds):
         began = time.perf_counter()
-        lines = await call()
+        await call()
         took.append((time.perf_counter() - began) * 1000)
-    cuts = quantiles(took, n=100)
-    return f"p50 {cuts[49]:7.2f} ms   p99 {cuts[98]:7.2f} ms   most {max(took):7.2f} ms   {lines} lines"
+    return took
 
 
-async def measure(engine: AsyncEngine) -> None:
+async def measure(engine: AsyncEngine, rounds: int, command: str) -> Figures:
     """Each question, many times."""
     anywhere = [found.transaction_id for found in await list_transactions(engine, WALLET, None, LINES)][::997]
+    figures: Figures = {}
     for name, wanted in ASKED.items():
-        places: list[TransactionId | None] = list(anywhere) if name == "a page anywhere" else [None]
+        places: list[TransactionId | None] = list(anywhere) if name == ANYWHERE else [None]
 
         async def call(wanted: HistoryFilter = wanted, places: list[TransactionId | None] = places) -> int:
             return len(await list_transactions(engine, WALLET, random.choice(places), PAGE, wanted))
 
-        rare = wanted.kind is not None
-        say(f"{name:34} {await measured(call, 5 if rare else ROUNDS)}")
+        took = await measured(call, SLOW_ROUNDS if name == SLOW else rounds)
+        figures[f"{name}_p50"] = Figure.of(percentile(took, 50), "ms", "lower", command)
+        figures[f"{name}_p99"] = Figure.of(percentile(took, 99), "ms", "lower", command, P99_TARGET)
+    return figures
 
 
-async def main() -> None:
+async def main(rounds: int, command: str) -> Figures:
     """A PostgreSQL of its own, gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="sagapay-bench-history-"))
     try:
         with running_servers(home / "servers") as servers:
             import_module("migrations").upgrade_all(servers.settings.migration_urls)
+            say(f"{LINES:,} lines of one wallet, {LINES:,} of 10,000 others; {rounds:,} pages of {PAGE - 1} ...")
             await asyncio.to_thread(fill, servers.settings.migration_urls[0])
             engine = make_engine(servers.settings.shard_urls[0], servers.settings)
-            say(f"{LINES:,} lines of one wallet, {LINES:,} of 10,000 others; {ROUNDS:,} pages of {PAGE - 1}")
-            await measure(engine)
-            await engine.dispose()
+            try:
+                return await measure(engine, rounds, command)
+            finally:
+                await engine.dispose()
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    load_before, quick = os.getloadavg()[0], "--quick" in sys.argv
+    told = "make bench-history QUICK=1" if quick else "make bench-history"
+    record(asyncio.run(main(QUICK_ROUNDS if quick else ROUNDS, told)), instead_of=("history_",))
+    write_circumstances("history", where_and_when(told, load_before))
+    write_pages()
+    show(Console())
