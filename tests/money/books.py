@@ -17,9 +17,9 @@ SETTLED: Final = 10_000 + 5_000 - 300
 
 
 async def pay_in_every_way(client: Client) -> dict[str, StepResult]:
-    """The payments, by what they are called in `tests.money.corruptions`."""
-    a, b = await client.open_wallet(10_000), await client.open_wallet(5_000)
-    c, d = await client.open_wallet(), await client.open_wallet()
+    """The payments, by what they are called in `tests.money.corruptions`; all on one shard, where there are two."""
+    a, b = await client.open_wallet(10_000, shard=0), await client.open_wallet(5_000, shard=0)
+    c, d = await client.open_wallet(shard=0), await client.open_wallet(shard=0)
     returned = await client.deposit(c, 500)
     await client.transfer(c, d, 400)
     returned_withdrawal = await client.withdraw(d, 90)
