@@ -186,7 +186,7 @@ async def tell(settings: Settings, console: Console) -> int:
     await compare_books(settings, console)
     clean = await verify_all(settings, console)
     console.print(
-        f"Every payment is a workflow: look at {settings.temporal_ui_url} (try the query "
+        f"Payments are workflows: look at {settings.temporal_ui_url} (try the query "
         "[bold]TransactionKind = 'withdrawal'[/]). The API is at "
         f"{url}/docs; the platform stays up, `make down` stops it."
     )
