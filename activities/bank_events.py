@@ -22,6 +22,7 @@ from activities.references import payment_behind
 from domain.bank_events import BankEventOutcome, BankEventType
 from domain.contracts.bank_events import BANK_HAS_NEWS_SIGNAL, HANDLE_BANK_EVENTS, BankEventsReport
 from domain.contracts.returns import WATCH_RETURNS_SCHEDULE
+from domain.transactions import TransactionStatus
 from ledger.bank_events import BankEvents, StoredEvent
 from ledger.service import LedgerService, Transaction
 
@@ -74,6 +75,8 @@ class BankEventActivities:
 
     async def wake(self, event: StoredEvent, transaction: Transaction) -> BankEventOutcome:
         """Have the payment ask its bank now. A payment that does not run has ended, or the sweeper resumes it."""
+        if event.type == BankEventType.PAYMENT_SETTLED and transaction.status is TransactionStatus.SUCCEEDED:
+            return BankEventOutcome.NOT_RUNNING  # It knows: most hear so from the bank's own answer.
         handle = self.client.get_workflow_handle(transaction.workflow_id)
         try:
             await handle.signal(BANK_HAS_NEWS_SIGNAL, event.event_id)

@@ -32,6 +32,7 @@ from domain.clock import Clock
 from domain.errors import UnknownBank
 from events.history_lag import HistoryLag
 from events.webhook_records import WebhookRecords
+from infra.bank_events import Soon, handle_bank_events
 from infra.database import make_engine
 from infra.redis import Cache, make_redis
 from infra.secrets import Cipher
@@ -61,6 +62,7 @@ class Backends:
     clock: Clock
     micro_deposits: MicroDepositLinks
     bank_events: BankEvents
+    handle_bank_events: Soon
     webhook_endpoints: WebhookEndpoints
     webhook_records: WebhookRecords
     history: AsyncEngine
@@ -150,6 +152,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         clock=clock,
         micro_deposits=MicroDepositLinks(directory),
         bank_events=BankEvents(engine, cipher),
+        handle_bank_events=Soon(lambda: handle_bank_events(temporal.client)),
         webhook_endpoints=WebhookEndpoints(engine, cipher),
         webhook_records=WebhookRecords(engine),
         history=history,

@@ -24,7 +24,6 @@ from domain.errors import (
     UnknownBank,
     WorkflowsUnavailable,
 )
-from infra.bank_events import handle_bank_events
 from ledger.bank_events import NewEvent
 
 router: Final = APIRouter(tags=["banks"])
@@ -85,6 +84,6 @@ async def _act_soon(backends: Backends) -> None:
     """Have what is stored acted on now. Where that fails, the schedule does it a little later."""
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            await handle_bank_events(backends.temporal.client)
+            await backends.handle_bank_events()
     except (TimeoutError, WorkflowsUnavailable, RPCError, RuntimeError) as error:
         log.warning("bank_event.waits_for_the_schedule", error=str(error))

@@ -1,5 +1,10 @@
 """Having the inbox of what banks sent looked at."""
 
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
@@ -18,3 +23,31 @@ async def handle_bank_events(client: Client) -> None:
         start_signal=STORED_SIGNAL,
         static_summary="act on what banks have sent",
     )
+
+
+PAUSE_SECONDS: Final = 0.5
+
+
+class Soon:
+    """Has something done at once, but no more often than every `pause_seconds`: once for all who asked meanwhile.
+
+    A run costs Temporal as much as a payment does, and a bank that settles at once sends an event for each payment.
+    """
+
+    def __init__(self, act: Callable[[], Awaitable[None]], pause_seconds: float = PAUSE_SECONDS) -> None:
+        self._act = act
+        self._pause_seconds = pause_seconds
+        self._not_before = 0.0
+        self._coming = False
+
+    async def __call__(self) -> None:
+        """It begins after this was called; who asks while another waits for it returns. Raises what `act` raises."""
+        if self._coming:
+            return
+        self._coming = True
+        try:
+            await asyncio.sleep(max(0.0, self._not_before - time.monotonic()))
+        finally:
+            self._coming = False
+        self._not_before = time.monotonic() + self._pause_seconds
+        await self._act()
