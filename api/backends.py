@@ -30,6 +30,7 @@ from bank_adapters.port import BankAdapter
 from bank_adapters.registry import bank_names, open_bank
 from domain.clock import Clock
 from domain.errors import UnknownBank
+from events.history_databases import HistoryDatabases
 from events.history_lag import HistoryLag
 from events.webhook_records import WebhookRecords
 from infra.bank_events import Soon, handle_bank_events
@@ -65,7 +66,7 @@ class Backends:
     handle_bank_events: Soon
     webhook_endpoints: WebhookEndpoints
     webhook_records: WebhookRecords
-    history: AsyncEngine
+    history: HistoryDatabases
     history_lag: HistoryLag
     cache: Cache
     rate_limits: RateLimits
@@ -104,7 +105,7 @@ class Backends:
         await self.cache.aclose()
         await self.rate_limits.aclose()
         await self.directory.aclose()
-        await self.history.dispose()
+        await self.history.aclose()
         await self.batches.aclose()
         await self.ledger.aclose()
 
@@ -133,7 +134,6 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
     cipher = Cipher.from_settings(settings)
     directory = Directory(engine, cipher)
     shards = Shards(settings)
-    history = make_engine(settings.history_url or settings.shard_urls[0], settings, application_name="sagapay-history")
     parties, batches = Parties(directory, ledger, shards), Batches(shards)
     cache = Cache(make_redis(settings), _note_cache_error)
     shortcut, balances = Shortcut(cache), Balances(cache, ledger)
@@ -155,7 +155,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         handle_bank_events=Soon(lambda: handle_bank_events(temporal.client)),
         webhook_endpoints=WebhookEndpoints(engine, cipher),
         webhook_records=WebhookRecords(engine),
-        history=history,
+        history=HistoryDatabases(settings),
         history_lag=HistoryLag([shard.engine for shard in shards.all]),
         cache=cache,
         rate_limits=rate_limits,

@@ -76,12 +76,13 @@ async def list_history(
     asked = _digest(wallet_id, wanted)
     before = read_history_cursor(cursor, asked) if cursor is not None else None
     await visible_balance(backends, caller, wallet_id)
-    found = await list_transactions(backends.history, wallet_id, before, limit + 1, wanted)
+    database = backends.history.of(wallet_id)
+    found = await list_transactions(database.engine, wallet_id, before, limit + 1, wanted)
     page = found[:limit]
     following = history_cursor(page[-1].transaction_id, asked) if len(found) > limit else None
     view = TransactionsView(transactions=[view_of_history(item) for item in page], next_cursor=following)
     response = answer(view)
-    lag = await backends.history_lag.seconds(backends.shards.number_of(wallet_id))
+    lag = await backends.history_lag.seconds(backends.shards.number_of(wallet_id), database.consumer)
     if lag is not None:
         response.headers[LAG_HEADER] = f"{lag:.1f}"
     return response

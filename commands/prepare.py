@@ -11,6 +11,8 @@ from temporalio.client import Client
 import migrations
 from domain.errors import SettingsInvalid
 from domain.search_attributes import REGISTRY
+from events.history_databases import HistoryDatabases, forget_others
+from infra.database import make_engine, transaction
 from infra.secrets import Cipher, add_key, keys_file
 from infra.settings import Settings
 from infra.signatures import new_secret, secrets_file
@@ -34,6 +36,7 @@ async def prepare(settings: Settings) -> None:
     if len(settings.migration_urls) != len(settings.shard_urls):
         raise SettingsInvalid("SAGAPAY_MIGRATION_URLS wants the databases of SAGAPAY_SHARD_URLS, as their owner")
     await asyncio.to_thread(migrations.upgrade_all, settings.migration_urls)
+    await prepare_history(settings)
     ledger = LocalLedger(settings)
     try:
         await ledger.ensure_partitions()
@@ -43,6 +46,26 @@ async def prepare(settings: Settings) -> None:
     finally:
         await ledger.aclose()
     await _register_search_attributes(await connect(settings), settings.temporal_namespace)
+
+
+async def prepare_history(settings: Settings) -> None:
+    """Make the history's own databases ready, if there are any, and forget who filled another arrangement of them.
+
+    Raises SettingsInvalid, LedgerUnavailable.
+    """
+    if len(settings.history_migration_urls) != len(settings.history_urls):
+        raise SettingsInvalid(
+            "SAGAPAY_HISTORY_MIGRATION_URLS wants the databases of SAGAPAY_HISTORY_URLS, as their owner"
+        )
+    for url in settings.history_migration_urls:
+        await asyncio.to_thread(migrations.upgrade_history, url)
+    history, owner = HistoryDatabases(settings), make_engine(settings.migration_urls[0], settings)
+    try:
+        async with transaction(owner) as connection:
+            await forget_others(connection, history.all)
+    finally:
+        await history.aclose()
+        await owner.dispose()
 
 
 def _development_keys(settings: Settings) -> None:

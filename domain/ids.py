@@ -27,6 +27,11 @@ _SERIES_MASK: Final = 2**_SERIES_BITS - 1
 _SYSTEM_NAMESPACE: Final = UUID("5a6a9a90-0000-7000-8000-000000000000")
 
 
+def part_of(bucket: int, parts: int) -> int:
+    """Which of so many parts a bucket belongs to: equal, contiguous ranges of all buckets, from 0."""
+    return bucket * parts // BUCKETS
+
+
 def random_bucket() -> int:
     """A bucket for a new user."""
     return randbelow(BUCKETS)

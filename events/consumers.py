@@ -7,7 +7,7 @@ What comes again is ignored, what comes too early is refused, and what does not 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -22,6 +22,7 @@ from events.balances import Balances
 from events.confirmations import Confirmations, News, new_events
 from events.dead_letters import is_poison, lock, put_aside, reason_of, replayed, still
 from events.history import History
+from events.history_databases import HistoryDatabases
 from events.messages import Incoming, incoming
 from events.notification_channels import Channel
 from events.notification_sender import open_channels, senders
@@ -249,10 +250,12 @@ def _next_messages(consumer: Consumer) -> list[Message]:
     return [first, *consumer.consume(BATCH - 1, GATHER_SECONDS)] if first is not None else []
 
 
-def handlers_of(settings: Settings, channels: Sequence[Channel], cache: Cache) -> tuple[Handler, ...]:
+def handlers_of(
+    settings: Settings, channels: Sequence[Channel], cache: Cache, history: HistoryDatabases
+) -> tuple[Handler, ...]:
     """Every consumer there is; people are told over these channels."""
     notifications = Notifications(channels, settings.notification_give_up_seconds)
-    return History(), Webhooks(), Balances(cache), notifications
+    return *(History(database) for database in history.all), Webhooks(), Balances(cache), notifications
 
 
 async def replay_dead_letter(settings: Settings, engine: AsyncEngine, cache: Cache, number: int) -> str | None:
@@ -261,11 +264,14 @@ async def replay_dead_letter(settings: Settings, engine: AsyncEngine, cache: Cac
     Raises NotFound where there is none that waits, or no consumer that wants it with these settings, LedgerUnavailable
     and SettingsInvalid.
     """
-    async with transaction(engine) as connection:
+    async with AsyncExitStack() as stack:
+        history = HistoryDatabases(settings)
+        stack.push_async_callback(history.aclose)
+        connection = await stack.enter_async_context(transaction(engine))
         letter = await lock(connection, number)
         if letter is None:
             raise NotFound(f"There is no dead letter {number} that waits.")
-        handlers = handlers_of(settings, open_channels(settings), cache)
+        handlers = handlers_of(settings, open_channels(settings), cache, history)
         handler = next((handler for handler in handlers if handler.name == letter.consumer), None)
         if handler is None or letter.event.type not in handler.types:
             raise NotFound(f"There is no consumer {letter.consumer} any more that wants {letter.event.type}.")
@@ -281,16 +287,17 @@ async def consumers(settings: Settings, life: Life) -> None:
     """All consumers, side by side, and who sends what they have found to send. Raises SettingsInvalid."""
     channels = open_channels(settings)
     engines = [make_engine(url, settings, application_name="sagapay-consumers") for url in settings.shard_urls]
-    cache = Cache(make_redis(settings), note_cache_error)
+    cache, history = Cache(make_redis(settings), note_cache_error), HistoryDatabases(settings)
     try:
         async with asyncio.TaskGroup() as group:
-            for handler in handlers_of(settings, channels, cache):
+            for handler in handlers_of(settings, channels, cache, history):
                 group.create_task(ConsumerLoop(handler, settings, engines, life).run())
             group.create_task(WebhookSender(settings, engines[0], life).run())
             for sender in senders(channels, engines[0], settings, life):
                 group.create_task(sender.run())
     finally:
         await cache.aclose()
+        await history.aclose()
         for engine in engines:
             await engine.dispose()
 

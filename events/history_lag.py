@@ -11,6 +11,7 @@ from domain.errors import LedgerUnavailable
 from domain.events import TRANSACTIONS_TOPIC
 from events.confirmations import Confirmations
 from events.history import History
+from events.history_databases import CONSUMER
 from events.streams import streams_of
 from infra.database import reading
 
@@ -28,29 +29,30 @@ _OLDEST: Final = text("""
 
 
 class HistoryLag:
-    """Asks at most once a second for each shard. `engines` lead to the shards, in their order."""
+    """Asks at most once a second for each shard and database. `engines` lead to the shards, in their order."""
 
     def __init__(self, engines: Sequence[AsyncEngine]) -> None:
         self._engines = engines
-        self._known: dict[int, tuple[float, float | None]] = {}
+        self._known: dict[tuple[int, str], tuple[float, float | None]] = {}
 
-    async def seconds(self, shard: int) -> float | None:
-        """The age of the oldest event of a shard that the history has not confirmed; None where nobody knows."""
-        asked_at, lag = self._known.get(shard, (-REMEMBER_SECONDS, None))
+    async def seconds(self, shard: int, consumer: str = CONSUMER) -> float | None:
+        """The age of the oldest event of a shard that this consumer has not confirmed; None where nobody knows."""
+        key = shard, consumer
+        asked_at, lag = self._known.get(key, (-REMEMBER_SECONDS, None))
         now = time.monotonic()
         if now - asked_at < REMEMBER_SECONDS:
             return lag
-        self._known[shard] = (now, lag)  # Whoever comes meanwhile takes what is known.
+        self._known[key] = (now, lag)  # Whoever comes meanwhile takes what is known.
         try:
-            lag = await self._ask(shard)
+            lag = await self._ask(shard, consumer)
         except LedgerUnavailable:
             lag = None
-        self._known[shard] = (now, lag)
+        self._known[key] = (now, lag)
         return lag
 
-    async def _ask(self, shard: int) -> float | None:
+    async def _ask(self, shard: int, consumer: str) -> float | None:
         async with reading(self._engines[0]) as connection:
-            positions = await Confirmations(History.name).read(connection, streams_of(History.topics, shard))
+            positions = await Confirmations(consumer).read(connection, streams_of(History.topics, shard))
         if not positions:
             return None
         behind = {

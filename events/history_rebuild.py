@@ -16,7 +16,8 @@ from domain.events import TRANSACTIONS_TOPIC, TransactionEvent
 from domain.ids import BankAccountId, ClientId, PrefixedId, TransactionId, WalletId
 from domain.transactions import TransactionKind, TransactionStatus
 from events.confirmations import Confirmations
-from events.history import History, rows_of, write
+from events.history import rows_of, write
+from events.history_databases import HistoryDatabase
 from events.streams import START, Position, Stream
 from infra.database import reading, transaction
 
@@ -54,7 +55,7 @@ _TAKE_AWAY: Final = text("""
     WHERE w.wallet_id = s.wallet_id AND w.transaction_id = s.id AND w.status = s.status
 """)
 _FROM_THE_BEGINNING: Final = text("""
-    UPDATE ledger.consumer_positions SET xid = '0', id = 0, missing_since = now() WHERE consumer = :consumer
+    UPDATE ledger.consumer_positions SET xid = '0', id = 0, missing_since = now() WHERE consumer = ANY(:consumers)
 """)
 _ENDS: Final = text("""
     SELECT DISTINCT ON (lane) lane, xid::text AS xid, id FROM ledger.outbox WHERE topic = :topic
@@ -71,7 +72,7 @@ class Progress:
     changed: int
 
 
-async def from_ledger(engines: Sequence[AsyncEngine]) -> AsyncIterator[Progress]:
+async def from_ledger(engines: Sequence[AsyncEngine], databases: Sequence[HistoryDatabase]) -> AsyncIterator[Progress]:
     """Write every line that the ledger's transactions mean. `engines` lead to the shards, in their order.
 
     Raises LedgerUnavailable; begun again, it is soon where it was.
@@ -88,38 +89,56 @@ async def from_ledger(engines: Sequence[AsyncEngine]) -> AsyncIterator[Progress]
                 page = (await connection.execute(_PAGE, {"after": after, "limit": PAGE})).all()
             if not page:
                 break
-            async with transaction(engines[0]) as connection:
-                lines = [line for row in page for line in rows_of(_event_of(row))]
-                changed += await write(connection, lines, mended=True)
+            lines = [line for row in page for line in rows_of(_event_of(row))]
+            for database in databases:
+                async with transaction(database.engine) as connection:
+                    here = [line for line in lines if database.keeps(line.wallet_id)]
+                    changed += await write(connection, here, mended=True)
             after, done = page[-1].transaction_id, done + len(page)
             yield Progress(done, total, changed)
 
 
-async def take_away(engines: Sequence[AsyncEngine], shard_of: ShardOf) -> AsyncIterator[Progress]:
-    """Remove every line that no transaction means. `shard_of` says on which shard an id's bucket is."""
-    async with reading(engines[0]) as connection:
-        total = (await connection.execute(_COUNT_LINES)).scalar_one()
+async def take_away(
+    engines: Sequence[AsyncEngine], databases: Sequence[HistoryDatabase], shard_of: ShardOf
+) -> AsyncIterator[Progress]:
+    """Remove every line that no transaction means, or that another database has. `shard_of` says on which shard an
+    id's bucket is.
+    """
+    total = 0
+    for database in databases:
+        async with reading(database.engine) as connection:
+            total += (await connection.execute(_COUNT_LINES)).scalar_one()
     done = changed = 0
-    wallet_id = transaction_id = _BEFORE_ALL
-    while True:
-        wanted = {"wallet_id": wallet_id, "transaction_id": transaction_id, "limit": PAGE}
-        async with reading(engines[0]) as connection:
-            lines = (await connection.execute(_LINES, wanted)).all()
-        if not lines:
-            return
-        meant = await _meant(engines, shard_of, [TransactionId.of(line.transaction_id) for line in lines])
-        wrong = [line for line in lines if (line.wallet_id, line.transaction_id) not in meant]
-        if wrong:
-            async with transaction(engines[0]) as connection:
-                taken = {
-                    "wallets": [line.wallet_id for line in wrong],
-                    "ids": [line.transaction_id for line in wrong],
-                    "statuses": [line.status for line in wrong],
-                }
-                changed += (await connection.execute(_TAKE_AWAY, taken)).rowcount
-        wallet_id, transaction_id = lines[-1].wallet_id, lines[-1].transaction_id
-        done += len(lines)
-        yield Progress(done, max(total, done), changed)
+    for database in databases:
+        wallet_id = transaction_id = _BEFORE_ALL
+        while True:
+            wanted = {"wallet_id": wallet_id, "transaction_id": transaction_id, "limit": PAGE}
+            async with reading(database.engine) as connection:
+                lines = (await connection.execute(_LINES, wanted)).all()
+            if not lines:
+                break
+            meant = await _meant(engines, shard_of, [TransactionId.of(line.transaction_id) for line in lines])
+            wrong = [
+                line
+                for line in lines
+                if (line.wallet_id, line.transaction_id) not in meant or not database.keeps(WalletId.of(line.wallet_id))
+            ]
+            changed += await _taken_away(database, wrong)
+            wallet_id, transaction_id = lines[-1].wallet_id, lines[-1].transaction_id
+            done += len(lines)
+            yield Progress(done, max(total, done), changed)
+
+
+async def _taken_away(database: HistoryDatabase, wrong: Sequence[Any]) -> int:
+    if not wrong:
+        return 0
+    taken = {
+        "wallets": [line.wallet_id for line in wrong],
+        "ids": [line.transaction_id for line in wrong],
+        "statuses": [line.status for line in wrong],
+    }
+    async with transaction(database.engine) as connection:
+        return (await connection.execute(_TAKE_AWAY, taken)).rowcount
 
 
 async def _meant(
@@ -139,22 +158,26 @@ async def _meant(
     return meant
 
 
-async def from_events(engines: Sequence[AsyncEngine]) -> None:
-    """Have the history read all events once more that the outboxes still have; others ignore what comes again."""
-    async with transaction(engines[0]) as connection:
-        await connection.execute(_FROM_THE_BEGINNING, {"consumer": History.name})
+async def from_events(home: AsyncEngine, databases: Sequence[HistoryDatabase]) -> None:
+    """Have the history read all events once more that the outboxes still have; others ignore what comes again.
+
+    `home` leads to the first shard.
+    """
+    async with transaction(home) as connection:
+        await connection.execute(_FROM_THE_BEGINNING, {"consumers": [database.consumer for database in databases]})
 
 
-async def behind(engines: Sequence[AsyncEngine]) -> int:
-    """Streams of which the history does not have everything yet."""
+async def behind(engines: Sequence[AsyncEngine], databases: Sequence[HistoryDatabase]) -> int:
+    """Streams of which a database does not have everything yet."""
     found = 0
     for shard, engine in enumerate(engines):
         async with reading(engine) as connection:
             rows = await connection.execute(_ENDS, {"topic": TRANSACTIONS_TOPIC})
             ends = {Stream(shard, TRANSACTIONS_TOPIC, row.lane): Position(int(row.xid), row.id) for row in rows}
-        async with reading(engines[0]) as connection:
-            reached = await Confirmations(History.name).read(connection, ends)
-        found += sum(end > reached.get(stream, START) for stream, end in ends.items())
+        for database in databases:
+            async with reading(engines[0]) as connection:
+                reached = await Confirmations(database.consumer).read(connection, ends)
+            found += sum(end > reached.get(stream, START) for stream, end in ends.items())
     return found
 
 

@@ -57,9 +57,13 @@ class Settings(BaseSettings):
         ),
         description="The same databases as the role that owns the tables; only migrations use it.",
     )
-    history_url: PostgresUrl | None = Field(
-        default=None,
-        description="Where the API reads the history, e.g. a replica of the first shard. Unset: the first shard.",
+    history_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
+        default=(),
+        description="Databases of the history alone, as the application's role, comma-separated; each keeps an equal "
+        "part of the wallets. Empty: the history is on the first shard.",
+    )
+    history_migration_urls: Annotated[tuple[PostgresUrl, ...], NoDecode] = Field(
+        default=(), description="The same databases as the role that owns the tables; only migrations use it."
     )
     redis_url: RedisUrl = Field(default="redis://127.0.0.1:16379/0", description="The cache.")
     temporal_address: Address = Field(default="127.0.0.1:7233", description="HOST:PORT of Temporal's frontend.")
@@ -306,7 +310,14 @@ class Settings(BaseSettings):
         """What may leave a wallet that is opened now, until an operator says otherwise."""
         return WalletLimits(per_transaction=self.wallet_limit_per_transaction, daily=self.wallet_limit_daily)
 
-    @field_validator("shard_urls", "migration_urls", "webhook_retry_seconds", mode="before")
+    @field_validator(
+        "shard_urls",
+        "migration_urls",
+        "history_urls",
+        "history_migration_urls",
+        "webhook_retry_seconds",
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
@@ -336,6 +347,19 @@ class Settings(BaseSettings):
         for name, urls in (("SHARD", self.shard_urls), ("MIGRATION", self.migration_urls)):
             if len(set(urls)) != len(urls):
                 raise ValueError(f"SAGAPAY_{name}_URLS names a database twice: each shard wants one of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _history_has_databases_of_its_own(self) -> Self:
+        everybody = (*self.shard_urls, *self.history_urls)
+        if len(set(everybody)) != len(everybody):
+            raise ValueError("SAGAPAY_HISTORY_URLS names a database twice, or a shard: each wants one of its own")
+        owners = len(self.history_migration_urls)
+        if owners not in (0, len(self.history_urls)):
+            raise ValueError(
+                f"SAGAPAY_HISTORY_URLS names {len(self.history_urls)} databases and SAGAPAY_HISTORY_MIGRATION_URLS "
+                f"{owners}: both want the same databases in the same order"
+            )
         return self
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from domain.errors import LedgerUnavailable, SettingsInvalid
-from domain.ids import BUCKETS, PrefixedId
+from domain.ids import BUCKETS, PrefixedId, part_of
 from infra.database import ask_first, make_engine, reading
 from infra.settings import Settings
 
@@ -31,7 +31,7 @@ class Shard:
 
 def shard_of(bucket: int, shards: int) -> int:
     """The number of a bucket's shard: equal, contiguous ranges of the 4,096 buckets."""
-    return bucket * shards // BUCKETS
+    return part_of(bucket, shards)
 
 
 def buckets_of(shard: int, shards: int) -> range:

@@ -36,8 +36,13 @@ def upgrade_all(urls: Sequence[str]) -> None:
         upgrade(url, number, len(urls))
 
 
-def migrate(url: str, shard: int, revision: str = "head") -> None:
-    """Bring the schema to a revision, whatever shard the database was made as."""
+def upgrade_history(url: str) -> None:
+    """Migrate a database of the history alone, at `url` (postgresql://OWNER@…). Safe to repeat and to race."""
+    migrate(url, None)
+
+
+def migrate(url: str, shard: int | None, revision: str = "head") -> None:
+    """Bring the schema to a revision, whatever shard the database was made as; None is a database of the history."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.set_main_option("version_path_separator", "os")

@@ -1,6 +1,6 @@
 """Each database knows which shard it is."""
 
-from migrations.scripts import run_script
+from migrations.scripts import run_script, shard_number
 
 revision = "0002"
 down_revision = "0001"
@@ -8,4 +8,5 @@ down_revision = "0001"
 
 def upgrade() -> None:
     """Create the table of one row."""
-    run_script("0002_shard")
+    if shard_number() is not None:
+        run_script("0002_shard")

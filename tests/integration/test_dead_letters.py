@@ -16,6 +16,7 @@ from events.confirmations import Confirmations
 from events.consumers import ConsumerLoop, note_cache_error, replay_dead_letter
 from events.dead_letters import waiting
 from events.history import History
+from events.history_databases import CONSUMER
 from events.messages import Incoming, outgoing
 from events.outbox import Outbox
 from events.streams import START, TOPICS, streams_of
@@ -112,7 +113,7 @@ async def test_a_set_up_that_is_wrong_is_no_reason_to_put_anything_aside(stage: 
     engine = make_engine(stage.settings.shard_urls[0], stage.settings)
     async with reading(engine) as connection:
         (row,) = await Outbox(connection, 0, connection).read(dict.fromkeys(streams_of(TOPICS, 0), (START, 1)))
-        await Confirmations(History.name).register(connection, [row.stream])
+        await Confirmations(CONSUMER).register(connection, [row.stream])
     told = outgoing(row, START)
     arrived = Incoming(row.stream, row.position, START, row.type, told.value)
     loop = ConsumerLoop(History(), stage.settings, [engine], Life())

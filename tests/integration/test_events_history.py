@@ -13,6 +13,7 @@ from domain.events import Envelope, TransactionEvent
 from domain.ids import EventId, TransactionId, WalletId
 from domain.transactions import Step, TransactionKind, TransactionStatus
 from events.history import History, HistoryItem, list_transactions
+from events.history_databases import HistoryDatabases
 from events.history_rebuild import behind, from_events
 from infra.database import make_engine, transaction
 from ledger.local import LocalLedger
@@ -75,7 +76,7 @@ async def test_payments_in_the_books_come_out_in_the_histories(stage: Stage, eng
 
 async def test_a_history_is_rebuilt_while_everything_runs(stage: Stage, engine: AsyncEngine) -> None:
     rows = "SELECT * FROM history.wallet_transactions ORDER BY wallet_id, transaction_id"
-    wallet = WalletId.new(3)
+    wallet, history = WalletId.new(3), HistoryDatabases(stage.settings)
     stage.start_broker()
     async with stage.relay(), stage.consumer(History()):
         for status in (TransactionStatus.PROCESSING, TransactionStatus.SUCCEEDED):
@@ -84,13 +85,14 @@ async def test_a_history_is_rebuilt_while_everything_runs(stage: Stage, engine: 
         before = stage.ask(rows)
         with stage.connect() as connection:
             connection.execute(b"DELETE FROM history.wallet_transactions WHERE wallet_id = %s", [wallet.uuid])
-        await from_events([engine])
+        await from_events(engine, history.all)
         assert _waiting(stage) > 0
-        assert await behind([engine]) > 0
+        assert await behind([engine], history.all) > 0
         await eventually(lambda: _waiting(stage) == 0, "the history to be rebuilt")
-        assert await behind([engine]) == 0
+        assert await behind([engine], history.all) == 0
         assert len(before) > 200
         assert stage.ask(rows) == before
+    await history.aclose()
 
 
 def _waiting(stage: Stage) -> int:

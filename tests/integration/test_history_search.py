@@ -18,7 +18,9 @@ from commands.history import rebuild
 from domain.contracts.payments import ReturnNotice
 from domain.ids import TransactionId, WalletId
 from domain.transactions import Step, TransactionKind, TransactionStatus
+from events import history
 from events.history import History, HistoryFilter, HistoryItem, list_transactions, rows_of, words_of, write
+from events.history_databases import HistoryDatabases
 from events.history_lag import HistoryLag
 from events.history_rebuild import behind
 from infra.database import make_engine, transaction
@@ -119,17 +121,19 @@ FILTERS = st.builds(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(wanted=FILTERS, size=st.integers(1, 60))
+@given(wanted=FILTERS, size=st.integers(1, 60), few=st.sampled_from([1, 7, history.FEW]))
 async def test_a_search_finds_what_fits_and_nothing_else(
-    engine: AsyncEngine, lines: list[Told], wanted: HistoryFilter, size: int
+    engine: AsyncEngine, lines: list[Told], wanted: HistoryFilter, size: int, few: int
 ) -> None:
     found: list[HistoryItem] = []
-    while True:
-        before = found[-1].transaction_id if found else None
-        page = await list_transactions(engine, WALLET, before, size, wanted)
-        found += page
-        if len(page) < size:
-            break
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history, "FEW", few)
+        while True:
+            before = found[-1].transaction_id if found else None
+            page = await list_transactions(engine, WALLET, before, size, wanted)
+            found += page
+            if len(page) < size:
+                break
     assert found == [told.item for told in reversed(lines) if fits(told, wanted)]
 
 
@@ -178,13 +182,14 @@ async def test_the_ledger_makes_the_same_history_as_the_events(stage: Stage) -> 
         notice = ReturnNotice(reference="r-1", code="R10", detail="not authorized")
         await client.take_back(returned, Step.RETURN_DEPOSIT, notice)
         lag = HistoryLag([shard.engine for shard in ledger.shards.all])
-        engines = [shard.engine for shard in ledger.shards.all]
+        engines, places = [shard.engine for shard in ledger.shards.all], HistoryDatabases(stage.settings)
         async with asyncio.timeout(60):
             while True:
-                if not await behind(engines):
+                if not await behind(engines, places.all):
                     break
                 await asyncio.sleep(0.1)
         assert await lag.seconds(0) is not None
+        await places.aclose()
     with stage.connect() as connection:
         # What the tests above have written is no transaction of the ledger's.
         connection.execute(b"DELETE FROM history.wallet_transactions WHERE wallet_id = ANY(%s)", [_not_ours(stage)])

@@ -164,3 +164,15 @@ def test_senders_of_mail_have_one_of_two_forms(monkeypatch: pytest.MonkeyPatch, 
 def test_settings_do_not_change_once_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().api_port = 1
+
+
+def test_databases_of_the_history_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGAPAY_HISTORY_URLS", "postgresql://app@a:5432/h, postgresql://app@b:5432/h")
+    assert load_settings().history_urls == ("postgresql://app@a:5432/h", "postgresql://app@b:5432/h")
+    monkeypatch.setenv("SAGAPAY_HISTORY_MIGRATION_URLS", "postgresql://owner@a:5432/h")
+    with pytest.raises(SettingsInvalid, match="SAGAPAY_HISTORY_URLS names 2 databases"):
+        load_settings()
+    monkeypatch.delenv("SAGAPAY_HISTORY_MIGRATION_URLS")
+    monkeypatch.setenv("SAGAPAY_HISTORY_URLS", "postgresql://sagapay_app@127.0.0.1:15432/sagapay")
+    with pytest.raises(SettingsInvalid, match="or a shard"):
+        load_settings()
