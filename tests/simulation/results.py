@@ -1,6 +1,7 @@
 """What came of the simulations: kept as it comes, so that a second start goes on, and told in the docs."""
 
 import json
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from tests.simulation.journal import SimulationFailed
 from tests.simulation.play import Result
 
 PAGE: Final = ROOT / "docs/reference/simulation.md"
-KEPT: Final = ROOT / ".sagapay-simulations/played.jsonl"
+KEPT: Final = ROOT / "docs/reference/simulated-seeds.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class Played:
     payments: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     failure: str | None = None
+    commit: str = ""
+    """What was played, as git names it."""
 
 
 @dataclass
@@ -44,16 +47,24 @@ class Results:
     def clean(self, result: Result, seconds: float) -> None:
         """Nothing was wrong."""
         counts = dict(result.counts)
-        self._add(Played(result.seed, seconds, days=result.days, payments=result.payments, counts=counts))
+        self._add(
+            Played(
+                result.seed,
+                round(seconds, 1),
+                days=result.days,
+                payments=result.payments,
+                counts=counts,
+                commit=_commit(),
+            )
+        )
 
     def failed(self, failure: SimulationFailed, seconds: float) -> None:
         """Something was."""
-        self._add(Played(failure.seed, seconds, failure=f"{failure.day}: {failure.why}"))
+        self._add(Played(failure.seed, round(seconds, 1), failure=f"{failure.day}: {failure.why}", commit=_commit()))
 
     def _add(self, played: Played) -> None:
         self.by_seed[played.seed] = played
         if self.file is not None:
-            self.file.parent.mkdir(exist_ok=True)
             with self.file.open("a") as file:
                 file.write(json.dumps(asdict(played)) + "\n")
 
@@ -85,3 +96,8 @@ class Results:
             if each.failure is not None:
                 yield ""
                 yield f"Seed {each.seed} failed on {each.failure.splitlines()[0]}"
+
+
+def _commit() -> str:
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
