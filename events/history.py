@@ -67,14 +67,6 @@ _CONDITIONS: Final = {
     "until": "transaction_id < :until",
     "memo": "memo_terms @> CAST(:memo AS text[])",
 }
-_IN_ORDER: Final = "{} ORDER BY transaction_id DESC LIMIT :limit"
-# Asked for a page in order, the planner may walk a million lines for a word that few of them have. Asked for all that
-# have it, it takes the index of words; and where there are many, walking in order soon meets enough of them.
-_FEW: Final = """
-    WITH few AS MATERIALIZED ({} LIMIT :few)
-    SELECT few.*, (SELECT count(*) FROM few) AS found FROM few ORDER BY transaction_id DESC LIMIT :limit
-"""
-FEW: Final = 2_000
 _NEWEST: Final = UUID(int=2**128 - 1)
 
 
@@ -243,18 +235,14 @@ async def list_transactions(
     """A wallet's transactions, newest first, from below `before`; eventually consistent. Raises LedgerUnavailable."""
     asked = _asked(wallet_id, wanted)
     conditions = "".join(f" AND {_CONDITIONS[name]}" for name in asked)
-    wallets = f"""
+    query = text(f"""
         SELECT {_COLUMNS} FROM history.wallet_transactions
         WHERE wallet_id = :wallet_id AND transaction_id < :before{conditions}
-    """  # noqa: S608  -- put together from constants
-    parameters = {"wallet_id": wallet_id.uuid, "before": before.uuid if before else _NEWEST, "limit": limit} | asked
+        ORDER BY transaction_id DESC LIMIT :limit
+    """)  # noqa: S608  -- put together from constants
+    parameters = {"wallet_id": wallet_id.uuid, "before": before.uuid if before else _NEWEST, "limit": limit}
     async with reading(engine) as connection:
-        rows = None
-        if wanted.memo is not None:
-            few = text(_FEW.format(wallets))
-            rows = (await connection.execute(few, parameters | {"few": FEW})).all()
-        if rows is None or (rows and rows[0].found >= FEW):
-            rows = (await connection.execute(text(_IN_ORDER.format(wallets)), parameters)).all()
+        rows = await connection.execute(query, parameters | asked)
         return [
             HistoryItem(
                 transaction_id=TransactionId.of(row.transaction_id),

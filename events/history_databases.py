@@ -47,7 +47,7 @@ class HistoryDatabases:
             HistoryDatabase(
                 number,
                 len(urls),
-                make_engine(url, settings, application_name="sagapay-history"),
+                make_engine(url, settings, application_name="sagapay-history", plans_anew=True),
                 beside_positions=not settings.history_urls,
             )
             for number, url in enumerate(urls)

@@ -15,8 +15,13 @@ from domain.errors import LedgerUnavailable
 from infra.settings import Settings
 
 
-def make_engine(url: str, settings: Settings, *, application_name: str = "sagapay") -> AsyncEngine:
-    """An engine for one database; connects when first used."""
+def make_engine(
+    url: str, settings: Settings, *, application_name: str = "sagapay", plans_anew: bool = False
+) -> AsyncEngine:
+    """An engine for one database; connects when first used.
+
+    With `plans_anew` each query is planned for its own values: where the best way depends on how common a value is.
+    """
     timeout_ms = int(settings.database_timeout_seconds * 1000)
     return create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
@@ -30,7 +35,7 @@ def make_engine(url: str, settings: Settings, *, application_name: str = "sagapa
             "application_name": application_name,
             "connect_timeout": 5,
             "options": f"-c statement_timeout={timeout_ms} -c idle_in_transaction_session_timeout={2 * timeout_ms} "
-            "-c timezone=UTC -c jit=off",
+            f"-c timezone=UTC -c jit=off{' -c plan_cache_mode=force_custom_plan' if plans_anew else ''}",
             "prepare_threshold": 2,
         },
     )

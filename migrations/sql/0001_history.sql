@@ -27,6 +27,7 @@ BEGIN
 END $$;
 -- Newest first is the primary key's order; these are for what is rare among a wallet's many lines.
 CREATE INDEX wallet_transactions_status ON history.wallet_transactions (wallet_id, status, transaction_id);
+CREATE INDEX wallet_transactions_kind ON history.wallet_transactions (wallet_id, kind, transaction_id);
 CREATE INDEX wallet_transactions_counterparty ON history.wallet_transactions
     (wallet_id, counterparty_id, transaction_id) WHERE counterparty_id IS NOT NULL;
 -- A term is the wallet and a word of the memo, so that a word that all use finds one wallet's lines alone.

@@ -139,6 +139,7 @@ class SuspendedThenCorrected(_Returned):
     """Another amount came back than was paid: it waits in suspense until the bank has put it right."""
 
     CALLS = (TAKE_RETURN, CLEAR_RETURN)
+    TWO_COMMITS = (2,)
     EXPECTED: ClassVar[Facts] = {
         **DepositReturned.EXPECTED,
         "wallet": (300, 0, 0),
@@ -165,6 +166,7 @@ class SuspendedThenMatched(_Returned):
     """It came back before we knew of the payment; tried again it is found, and what was suspended is its return."""
 
     CALLS = (TAKE_RETURN, TAKE_RETURN, FOLLOW_RETURN)
+    TWO_COMMITS = (2,)
     EXPECTED: ClassVar[Facts] = {
         **DepositReturned.EXPECTED,
         "wallet": (0, 0, 0),

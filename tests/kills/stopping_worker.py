@@ -1,4 +1,5 @@
-"""A worker whose activities stop right before they begin, or right after their last commit, until it is killed there.
+"""A worker whose activities stop right before they begin, right after their last commit, or between two commits of
+theirs, until it is killed there.
 
 `python -m tests.kills.stopping_worker FOLDER`: FOLDER/stops.json says where, a file in FOLDER/arrived, named by the
 workflow and the activity, says that it is there. Without stops it works like any other.
@@ -20,7 +21,9 @@ from temporalio import activity
 import worker
 from bank_adapters.registry import open_bank
 from bank_adapters.simulated.adapter import SimulatedBank
+from domain.contracts.operators import ActionClaim, OperatorAction
 from domain.contracts.payments import Failure, PaymentRequest, StepResult
+from domain.contracts.suspense import Clearance, Clearing, SuspenseItem
 from domain.errors import LedgerUnavailable
 from infra.settings import settings
 from ledger.local import LocalLedger
@@ -36,9 +39,10 @@ BATCHES_AT_ONCE: Final = 100
 
 
 class Side(StrEnum):
-    """Of an activity: before it has done anything, or when all is done and nobody has heard of it."""
+    """Of an activity: before it has done anything, between two commits, or when all is done and nobody knows."""
 
     BEFORE = "before"
+    BETWEEN = "between"
     AFTER = "after"
 
 
@@ -136,7 +140,7 @@ class _Stop(temporalio.worker.ActivityInboundInterceptor):
     async def execute_activity(self, call: temporalio.worker.ExecuteActivityInput) -> Any:
         """See the SDK."""
         side = self._stopping.side()
-        if side is Side.BEFORE or (side is Side.AFTER and self._stopping.has_stopped):
+        if side is Side.BEFORE or (side is not None and self._stopping.has_stopped):
             await self._stopping.stop_here()
         result = await super().execute_activity(call)
         if side is Side.AFTER:
@@ -145,7 +149,10 @@ class _Stop(temporalio.worker.ActivityInboundInterceptor):
 
 
 class LameLedger:
-    """The real ledger, but for some who pay the shard of those whom they pay is down."""
+    """The real ledger, but for some who pay the shard of those whom they pay is down.
+
+    Who writes twice may stop after the first.
+    """
 
     def __init__(self, ledger: LocalLedger, stopping: Stopping) -> None:
         self._ledger = ledger
@@ -159,6 +166,23 @@ class LameLedger:
         if request.source_wallet_id in self._stopping.stops.down:
             raise LedgerUnavailable("A test.")
         return await self._ledger.receive_transfer(request, failure)
+
+    async def take_action(self, claim: ActionClaim) -> OperatorAction:
+        """See LedgerService. Before a return is cleared."""
+        action = await self._ledger.take_action(claim)
+        await self._stop_between()
+        return action
+
+    async def clear_suspense(self, clearing: Clearing) -> SuspenseItem:
+        """See LedgerService. With a matched one its payment is taken back afterwards."""
+        item = await self._ledger.clear_suspense(clearing)
+        if item.cleared_as is Clearance.MATCHED:
+            await self._stop_between()
+        return item
+
+    async def _stop_between(self) -> None:
+        if self._stopping.side() is Side.BETWEEN:
+            await self._stopping.stop_here()
 
 
 async def work(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +30,11 @@ class Walk(ABC):
     """One workflow from its start to its end, as those see it who started it: they know nothing of workers.
 
     `CALLS` are the activities that it calls, in this order; with `GOES_ON` the last one may be called more often, or
-    fewer come. `EXPECTED` is how it ends.
+    fewer come. `TWO_COMMITS` are those of them, counted from one, that write twice. `EXPECTED` is how it ends.
     """
 
     CALLS: ClassVar[Sequence[str]]
+    TWO_COMMITS: ClassVar[Collection[int]] = ()
     GOES_ON: ClassVar[bool] = False
     EXPECTED: ClassVar[Facts]
 
@@ -73,7 +74,7 @@ class Walk(ABC):
 
 @dataclass(frozen=True)
 class Cell:
-    """The worker dies before or after this call of a walk; calls are counted from one."""
+    """The worker dies before, in or after this call of a walk; calls are counted from one."""
 
     walk: type[Walk]
     call: int
@@ -105,8 +106,14 @@ class Fate:
 
 
 def cells_of(walks: Sequence[type[Walk]]) -> list[Cell]:
-    """Before and after every call of these walks."""
-    return [Cell(walk, call + 1, side) for walk in walks for call in range(len(walk.CALLS)) for side in Side]
+    """Before and after every call of these walks, and between two commits."""
+    return [
+        Cell(walk, call, side)
+        for walk in walks
+        for call in range(1, len(walk.CALLS) + 1)
+        for side in Side
+        if side is not Side.BETWEEN or call in walk.TWO_COMMITS
+    ]
 
 
 @asynccontextmanager
