@@ -47,8 +47,9 @@ test-slow: $(STAMP) ## Run the rest: every server and role killed, the fault mat
 	@$(BIN)/python -m tests.side_by_side -m slow $(ARGS) -- --ignore=tests/e2e --ignore=tests/workflow -- tests/e2e tests/workflow
 test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20, SEED=… to repeat)
 	@$(BIN)/python -m tests.traffic --rounds $(or $(ROUNDS),20) $(if $(SEED),--seed $(SEED))
-test-kafka: $(KAFKA) ## Run what needs a broker's promises on a real Apache Kafka (wants Java 17 and Maven)
-	@SAGAPAY_TEST_KAFKA_LIBS=$(abspath $(KAFKA)) $(BIN)/python -m pytest tests/integration/test_events_real_kafka.py $(or $(ARGS),-q)
+test-kafka: $(KAFKA) ## Run what needs a broker's promises on a real Apache Kafka (wants Java 17 and Maven; MINUTES=10 of kills, SEED=7)
+	@SAGAPAY_TEST_KAFKA_LIBS=$(abspath $(KAFKA)) SAGAPAY_TEST_KAFKA_MINUTES=$(MINUTES) SAGAPAY_TEST_KAFKA_SEED=$(SEED) \
+		$(BIN)/python -m pytest tests/integration/test_events_real_kafka*.py $(or $(ARGS),-q)
 matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/reference/fault-matrix.md anew (2 minutes)
 	@$(BIN)/python -m tests.matrix
 simulate: $(STAMP) ## Play months of payments with a bank that misbehaves, checked every day (SEED=7 for one, SEEDS=100)

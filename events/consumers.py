@@ -28,12 +28,13 @@ from events.notification_channels import Channel
 from events.notification_sender import open_channels, senders
 from events.notifications import Notifications
 from events.outbox import published
-from events.patience import EMBEDDED_SECONDS, REAL_SECONDS, Patience
+from events.patience import EMBEDDED_SECONDS, Patience
 from events.streams import Position, Stream, streams_of
 from events.webhook_sender import WebhookSender
 from events.webhooks import Webhooks
 from infra.database import make_engine, reading, transaction
-from infra.kafka import Broker, consumer_config, ensure_topics, find_broker, let_go
+from infra.kafka import Broker, consumer_config, find_broker, let_go
+from infra.kafka_topics import Terms, ensure_topics
 from infra.redis import Cache, make_redis
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
@@ -108,7 +109,8 @@ class ConsumerLoop:
                 await self._register()
                 self._life.ready()
                 broker = await asyncio.to_thread(find_broker, self._settings)
-                await asyncio.to_thread(ensure_topics, broker, self._handler.topics, LANES)
+                terms = Terms(LANES, self._settings.kafka_keep_days)
+                await asyncio.to_thread(ensure_topics, broker, self._handler.topics, terms)
                 await self._consume(broker)
             except (LedgerUnavailable, BrokerUnavailable, KafkaException) as error:
                 pause = self._backoff.next_seconds()
@@ -123,7 +125,8 @@ class ConsumerLoop:
     async def _consume(self, broker: Broker) -> None:
         """Read from one broker until it is replaced, or something goes wrong."""
         consumer = Consumer(consumer_config(broker, self._handler.name))
-        patience = Patience(EMBEDDED_SECONDS if broker.embedded else REAL_SECONDS)
+        patience = Patience(EMBEDDED_SECONDS if broker.embedded else self._settings.consumer_quiet_seconds)
+        recheck_seconds = min(broker.recheck_seconds, self._settings.consumer_quiet_seconds)
         looked = time.monotonic()
         try:
             consumer.subscribe(sorted(self._handler.topics))
@@ -133,7 +136,7 @@ class ConsumerLoop:
                 patience.listened(time.monotonic() - began)
                 if messages:
                     await self._take(consumer, messages, patience)
-                if time.monotonic() - looked > broker.recheck_seconds:
+                if time.monotonic() - looked > recheck_seconds:
                     looked = time.monotonic()
                     await self._ask_again(consumer, patience)
                     if broker.embedded and find_broker(self._settings) != broker:

@@ -7,7 +7,6 @@ from events.streams import Stream
 from infra.role import Backoff
 
 EMBEDDED_SECONDS: Final = 1.0
-REAL_SECONDS: Final = 30.0
 LONGEST_SECONDS: Final = 300.0
 
 

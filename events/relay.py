@@ -22,7 +22,8 @@ from events.publisher import Publisher
 from events.streams import START, TOPICS, Position, Stream, streams_of
 from events.tracks import BATCH, Track, lowest, starting_position
 from infra.database import make_engine, reading
-from infra.kafka import Broker, ensure_topics, find_broker
+from infra.kafka import Broker, find_broker
+from infra.kafka_topics import Terms, ensure_topics
 from infra.role import Backoff, Life, run_role
 from infra.settings import Settings
 
@@ -99,7 +100,7 @@ class Relay:
 
     async def _serve(self, outbox: Outbox, lanes: frozenset[int]) -> None:
         broker = await asyncio.to_thread(find_broker, self._settings)
-        await asyncio.to_thread(ensure_topics, broker, TOPICS, LANES)
+        await asyncio.to_thread(ensure_topics, broker, TOPICS, Terms(LANES, self._settings.kafka_keep_days))
         delivery = Delivery(
             settings=self._settings,
             life=self._life,

@@ -8,7 +8,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +16,6 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from domain.errors import BrokerUnavailable
 from infra.settings import Settings
@@ -65,7 +64,7 @@ def _discovered(settings: Settings) -> Broker:
 
 
 def _named(bootstrap: str) -> Broker:
-    admin = AdminClient(_address(bootstrap))
+    admin = AdminClient(address_of(bootstrap))
     try:
         admin.list_topics(timeout=METADATA_SECONDS)
         cluster_id = admin.cluster_id(timeout=METADATA_SECONDS)
@@ -74,29 +73,8 @@ def _named(bootstrap: str) -> Broker:
     return Broker(bootstrap, cluster_id or bootstrap, embedded=False)
 
 
-def ensure_topics(broker: Broker, topics: Iterable[str], partitions: int) -> None:
-    """Create what is missing on a real broker (the embedded one makes topics by itself). Raises BrokerUnavailable."""
-    if broker.embedded:
-        return
-    admin = AdminClient(_address(broker.bootstrap))
-    try:
-        there = admin.list_topics(timeout=METADATA_SECONDS).topics
-        wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics if topic not in there]
-        made = admin.create_topics(wanted, operation_timeout=METADATA_SECONDS) if wanted else {}
-        for topic, future in made.items():
-            _created(topic, future.exception(timeout=2 * METADATA_SECONDS))
-    except (KafkaException, TimeoutError) as error:
-        raise BrokerUnavailable(f"Kafka at {broker.bootstrap} did not create topics: {error}") from error
-
-
-def _created(topic: str, error: BaseException | None) -> None:
-    if error is None:
-        log.info("kafka.topic_created", topic=topic)
-    elif not isinstance(error, KafkaException) or error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-        raise error
-
-
-def _address(bootstrap: str) -> ClientConfig:
+def address_of(bootstrap: str) -> ClientConfig:
+    """How every client reaches the broker."""
     return {
         "bootstrap.servers": bootstrap,
         "client.id": "sagapay",
@@ -109,7 +87,7 @@ def _address(bootstrap: str) -> ClientConfig:
 def producer_config(broker: Broker) -> ClientOptions:
     """Idempotent and acknowledged by all replicas; gives up after DELIVERY_SECONDS, so that the caller decides."""
     return {
-        **_address(broker.bootstrap),
+        **address_of(broker.bootstrap),
         "error_cb": Complaints(),
         "enable.idempotence": True,
         "acks": "all",
@@ -122,7 +100,7 @@ def producer_config(broker: Broker) -> ClientOptions:
 def consumer_config(broker: Broker, group: str) -> ClientOptions:
     """From the beginning where the broker remembers nothing of the group; offsets are committed by hand."""
     return {
-        **_address(broker.bootstrap),
+        **address_of(broker.bootstrap),
         "error_cb": Complaints(),
         "group.id": group,
         "auto.offset.reset": "earliest",

@@ -252,6 +252,14 @@ class Settings(BaseSettings):
         ge=1,
         description="Events a lane's relay may be ahead of its consumers on the embedded broker.",
     )
+    kafka_keep_days: int = Field(
+        default=7, ge=1, le=3650, description="How long a real Kafka keeps an event; the outbox has it all the same."
+    )
+    consumer_quiet_seconds: Seconds = Field(
+        default=30,
+        description="How long a stream of a real Kafka may be silent, though more was published, before it is suspect; "
+        "silent as long again, it is published again.",
+    )
 
     # -- notifications ---------------------------------------------------------------------------
     smtp_host: str | None = Field(

@@ -60,6 +60,7 @@ class Stage:
             "state_dir": self.home,
             "shard_urls": ",".join(self.settings.shard_urls),
             "migration_urls": ",".join(self.settings.migration_urls),
+            **({"kafka_bootstrap": self.settings.kafka_bootstrap} if self.settings.kafka_bootstrap else {}),
             **settings,
         }
         environment = {f"SAGAPAY_{name.upper()}": str(value) for name, value in own.items()}
@@ -125,6 +126,11 @@ class Stage:
         )
         return _by_lane(self.ask(query))
 
+    def published(self, shard: int = 0) -> int:
+        """How many events of a shard's outbox the relay has published."""
+        rows = self.ask(PUBLISHED, shard)
+        return int(str(rows[0][0]))
+
     async def until_all_applied(self, *consumers: str, topic: str = TOPICS[0]) -> None:
         """Wait until each consumer had the effects of all outboxes, then check: each once and in order."""
         for shard, consumer in product(range(len(self.shards)), consumers or ("recorder",)):
@@ -168,6 +174,10 @@ class Recorder:
         await connection.execute(statement, rows)
 
 
+PUBLISHED = """
+    SELECT count(*) FROM ledger.outbox o JOIN ledger.relay_positions r USING (topic, lane)
+    WHERE (o.xid, o.id) <= (r.xid, r.id)
+"""
 EFFECTS = """
     CREATE TABLE effects (number bigint GENERATED ALWAYS AS IDENTITY, consumer text, shard int, topic text,
                           lane int,

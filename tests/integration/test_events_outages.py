@@ -53,7 +53,7 @@ async def test_what_only_the_old_broker_had_arrives_from_the_new_one(stage: Stag
         pass
     async with stage.relay():
         stage.tell(*some())
-        await eventually(lambda: _published(stage) == 50, "everything to be published")
+        await eventually(lambda: stage.published() == 50, "everything to be published")
         os.kill(broker.pid, signal.SIGKILL)
         stage.start_broker()
         async with stage.consumer(Recorder()):
@@ -200,10 +200,3 @@ def _lane_holders(stage: Stage) -> set[object]:
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""")
     assert len(rows) == LANES
     return {pid for (pid,) in rows}
-
-
-def _published(stage: Stage) -> int:
-    rows = stage.ask("""
-        SELECT count(*) FROM ledger.outbox o JOIN ledger.relay_positions r USING (topic, lane)
-        WHERE (o.xid, o.id) <= (r.xid, r.id)""")
-    return int(str(rows[0][0]))

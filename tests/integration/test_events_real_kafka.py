@@ -1,93 +1,81 @@
-"""What needs a broker's promises, on a real Apache Kafka: `SAGAPAY_TEST_KAFKA_LIBS` names a folder of its jars.
-
-`make test-kafka` gets them and sets it. Without the setting these tests are skipped.
-"""
-
-import os
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+"""What needs a broker's promises, on a real Apache Kafka: restarts, another cluster, what retention took too early."""
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from domain.events import ENTRIES_TOPIC, LANES, TRANSACTIONS_TOPIC
+from domain.events import LANES, TRANSACTIONS_TOPIC
 from infra.kafka import find_broker
 from tests.events.kafka_server import KafkaServer
-from tests.events.outbox_rows import transaction_event
-from tests.events.stage import Recorder, Stage, eventually, staged
-from tests.money.scratch import Databases
-from tests.stack.servers import Servers
+from tests.events.outbox_rows import Row, transaction_event
+from tests.events.stage import Recorder, Stage, eventually
 
-LIBS = os.environ.get("SAGAPAY_TEST_KAFKA_LIBS")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not LIBS or not shutil.which("java"), reason="SAGAPAY_TEST_KAFKA_LIBS names no jars, or no Java"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def kafka(tmp_path: Path) -> Iterator[KafkaServer]:
-    server = KafkaServer(Path(LIBS or ""), tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-def stage(databases: Databases, bare_servers: Servers, tmp_path: Path, kafka: KafkaServer) -> Iterator[Stage]:
-    with (
-        databases.copy() as database,
-        staged([database], bare_servers.settings, tmp_path, kafka_bootstrap=kafka.bootstrap) as made,
-    ):
-        yield made
-
-
-def some(count: int = 50) -> list:
+def some(count: int = 50) -> list[Row]:
     return [transaction_event() for _ in range(count)]
 
 
-async def test_topics_are_made_and_every_event_has_its_effect_once(stage: Stage, kafka: KafkaServer) -> None:
-    async with stage.relay(), stage.consumer(Recorder()):
+async def test_every_event_has_its_effect_once_and_in_order(kafka_stage: Stage) -> None:
+    async with kafka_stage.relay(), kafka_stage.consumer(Recorder()):
         for _ in range(20):
-            stage.tell(*some(500))
-        await stage.until_all_applied()
-    topics = AdminClient({"bootstrap.servers": kafka.bootstrap}).list_topics(timeout=5).topics
-    assert [len(topics[name].partitions) for name in (TRANSACTIONS_TOPIC, ENTRIES_TOPIC)] == [LANES, LANES]
+            kafka_stage.tell(*some(500))
+        await kafka_stage.until_all_applied()
 
 
-async def test_a_broker_that_comes_back_is_the_same_one(stage: Stage, kafka: KafkaServer) -> None:
-    async with stage.relay(), stage.consumer(Recorder()):
-        stage.tell(*some())
-        await stage.until_all_applied()
-        before = find_broker(stage.settings)
+async def test_a_broker_that_comes_back_is_the_same_one(kafka_stage: Stage, kafka: KafkaServer) -> None:
+    async with kafka_stage.relay(), kafka_stage.consumer(Recorder()):
+        kafka_stage.tell(*some())
+        await kafka_stage.until_all_applied()
+        before = find_broker(kafka_stage.settings)
         kafka.kill()
-        stage.tell(*some())
+        kafka_stage.tell(*some())
         kafka.start()
-        await stage.until_all_applied()
-        assert find_broker(stage.settings) == before
+        await kafka_stage.until_all_applied()
+        assert find_broker(kafka_stage.settings) == before
 
 
 async def test_another_cluster_at_the_same_address_is_given_what_is_not_confirmed(
-    stage: Stage, kafka: KafkaServer
+    kafka_stage: Stage, kafka: KafkaServer
 ) -> None:
-    async with stage.consumer(Recorder()):
+    async with kafka_stage.consumer(Recorder()):
         pass
-    async with stage.relay():
-        stage.tell(*some())
-        await eventually(lambda: _published(stage) == 50, "everything to be published")
-        before = find_broker(stage.settings)
+    async with kafka_stage.relay():
+        kafka_stage.tell(*some())
+        await eventually(lambda: kafka_stage.published() == 50, "everything to be published")
+        before = find_broker(kafka_stage.settings)
         kafka.replace()
-        assert find_broker(stage.settings).broker_id != before.broker_id
-        async with stage.consumer(Recorder()):
-            stage.tell(*some())
-            await stage.until_all_applied()
+        assert find_broker(kafka_stage.settings).broker_id != before.broker_id
+        async with kafka_stage.consumer(Recorder()):
+            kafka_stage.tell(*some())
+            await kafka_stage.until_all_applied()
 
 
-def _published(stage: Stage) -> int:
-    rows = stage.ask("""
-        SELECT count(*) FROM ledger.outbox o JOIN ledger.relay_positions r USING (topic, lane)
-        WHERE (o.xid, o.id) <= (r.xid, r.id)""")
-    return int(str(rows[0][0]))
+async def test_what_the_broker_has_dropped_is_published_again(kafka_stage: Stage, kafka: KafkaServer) -> None:
+    """Retention took all that one consumer had not read, while another had; then half of what it reads next."""
+    async with kafka_stage.relay():
+        async with kafka_stage.consumer(Recorder("in time")):
+            kafka_stage.tell(*some(200))
+            await kafka_stage.until_all_applied("in time")
+        drop(kafka, everything=True)
+        async with kafka_stage.consumer(Recorder("late")):
+            await kafka_stage.until_all_applied("late")
+        kafka_stage.tell(*some(200))
+        await eventually(lambda: kafka_stage.published() == 400, "everything to be published")
+        drop(kafka, everything=False)
+        async with kafka_stage.consumer(Recorder("in time")), kafka_stage.consumer(Recorder("late")):
+            await kafka_stage.until_all_applied("in time", "late")
+
+
+def drop(kafka: KafkaServer, *, everything: bool) -> None:
+    """Delete records, as retention does: all that a partition has, or all but the newest few."""
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    lanes = [TopicPartition(TRANSACTIONS_TOPIC, lane) for lane in range(LANES)]
+    asked = admin.list_offsets({lane: OffsetSpec.latest() for lane in lanes})
+    ends = {lane.partition: future.result(timeout=10).offset for lane, future in asked.items()}
+    until = [
+        TopicPartition(lane.topic, lane.partition, ends[lane.partition] - (0 if everything else 10)) for lane in lanes
+    ]
+    for future in admin.delete_records(until).values():
+        assert future.result(timeout=10).low_watermark > 0
