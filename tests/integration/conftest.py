@@ -1,10 +1,11 @@
 """Fixtures of the integration tests."""
 
-from tests.events.real_kafka import kafka, kafka_libs, kafka_stage, one_kafka
+from tests.events.real_kafka import broker, kafka, kafka_libs, kafka_stage, one_kafka
 from tests.money.fixtures import client, database, databases, ledger, records
 from tests.rest.fixtures import rest, rest_bank, second_operator
 
 __all__ = [
+    "broker",
     "client",
     "database",
     "databases",

@@ -19,16 +19,15 @@ from tests.integration.test_api_express import another_api
 from tests.rest.roles import running_roles
 from tests.rest.stage import Caller, Stage, new_key, staged
 from tests.stack.bank import running_bank
-from tests.stack.servers import Servers, running_servers
+from tests.stack.containers import Choice
+from tests.stack.servers import Process, Servers, running_servers
 from worker import build_transfer_worker
-
-GRACE_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory, containers: Choice | None) -> Iterator[Servers]:
     """Servers of this module's own: other tests keep theirs while these are killed."""
-    with running_servers(tmp_path_factory.mktemp("outage")) as own:
+    with running_servers(tmp_path_factory.mktemp("outage"), containers=containers) as own:
         import_module("migrations").upgrade_all(own.settings.migration_urls)
         yield own
 
@@ -41,12 +40,6 @@ async def rest(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> As
     with running_bank(home, settings.bank_port) as bank:
         async with staged(settings, bank) as stage:
             yield stage
-
-
-def kill(servers: Servers, name: str) -> None:
-    """kill -9, and wait for the end: only then does `recover` see that there is something to do."""
-    os.kill(servers.process(name).pid, signal.SIGKILL)
-    servers.process(name).wait(GRACE_SECONDS)
 
 
 def nowhere() -> Settings:
@@ -85,16 +78,15 @@ async def test_it_lives_while_nothing_else_does() -> None:
 @pytest.fixture
 async def paused(servers: Servers) -> AsyncIterator[Callable[[str], None]]:
     """Stops a server in its tracks: connections stay, answers do not come. All go on after the test."""
-    stopped: list[int] = []
+    stopped: list[Process] = []
 
     def stop(name: str) -> None:
-        pid = servers.process(name).pid
-        os.kill(pid, signal.SIGSTOP)
-        stopped.append(pid)
+        stopped.append(servers.process(name))
+        stopped[-1].pause()
 
     yield stop
-    for pid in stopped:
-        os.kill(pid, signal.SIGCONT)
+    for process in stopped:
+        process.resume()
 
 
 async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
@@ -118,7 +110,7 @@ async def test_without_redis_it_is_slower_never_wrong(
     assert eventual.json()["balance"]["posted"] == 4_900
     ready = await rest.app.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
-    os.kill(servers.process("valkey").pid, signal.SIGCONT)
+    servers.process("valkey").resume()
     changed = await rest.app.post("/v1/transfers", body | {"amount": 101}, key)
     assert changed.status_code == 422
     assert await rest.posted(receiver) == 100
@@ -127,11 +119,10 @@ async def test_without_redis_it_is_slower_never_wrong(
 @asynccontextmanager
 async def troubled(servers: Servers, redis: Redis, trouble: str) -> AsyncIterator[None]:
     """Redis is in trouble from a moment after the beginning; it is well again afterwards."""
-    over = asyncio.Event()
+    over, valkey = asyncio.Event(), servers.process("valkey")
 
     async def begin() -> None:
         await asyncio.sleep(0.02)
-        pid = servers.process("valkey").pid
         match trouble:
             case "flushed":
                 while not over.is_set():
@@ -140,15 +131,15 @@ async def troubled(servers: Servers, redis: Redis, trouble: str) -> AsyncIterato
             case "full":
                 await redis.config_set("maxmemory", 1)
             case "paused":
-                os.kill(pid, signal.SIGSTOP)
+                await asyncio.to_thread(valkey.pause)
             case "stuttering":
                 while not over.is_set():
-                    os.kill(pid, signal.SIGSTOP)
+                    await asyncio.to_thread(valkey.pause)
                     await asyncio.sleep(0.15)
-                    os.kill(pid, signal.SIGCONT)
+                    await asyncio.to_thread(valkey.resume)
                     await asyncio.sleep(0.05)
             case "killed":
-                await asyncio.to_thread(kill, servers, "valkey")
+                await asyncio.to_thread(valkey.kill)
 
     troubling = asyncio.create_task(begin())
     try:
@@ -156,8 +147,7 @@ async def troubled(servers: Servers, redis: Redis, trouble: str) -> AsyncIterato
     finally:
         over.set()
         await troubling
-        if trouble == "paused":
-            os.kill(servers.process("valkey").pid, signal.SIGCONT)
+        valkey.resume()
         servers.recover()
         await redis.connection_pool.disconnect()
         await redis.config_set("maxmemory", 0)
@@ -216,7 +206,7 @@ async def test_while_temporal_is_away_nothing_is_promised_and_nothing_is_done_tw
     replay = await rest.app.post("/v1/transfers", rest.transfer_body(sender, receiver, 7), known)
     assert (replay.status_code, replay.json()) == (202, recorded.json())
     assert (await rest.app.get("/readyz")).status_code == 503
-    os.kill(servers.process("temporal").pid, signal.SIGCONT)
+    servers.process("temporal").resume()
     monkeypatch.undo()
 
     async def accepted() -> bool:
@@ -232,7 +222,7 @@ async def test_while_the_ledger_is_away_nothing_is_promised(
     sender, receiver, key = await rest.funded(5_000), await rest.person(), new_key()
     body = rest.transfer_body(sender, receiver)
     monkeypatch.setattr(rest.backends.acceptance, "_timeout_seconds", 2.0)
-    kill(servers, "postgres")
+    servers.process("postgres").kill()
     promised = await rest.app.post("/v1/transfers", body, key)
     servers.recover()
     assert promised.status_code in (202, 503), promised.text
@@ -254,7 +244,7 @@ async def test_the_process_ends_although_the_ledger_is_away(rest: Stage, servers
     with running_roles(servers, tmp_path, "api", SAGAPAY_ACCEPT_TIMEOUT_SECONDS="1") as roles:
         async with httpx.AsyncClient(base_url=roles.url, headers=headers, timeout=30) as http:
             assert (await http.get(f"/v1/wallets/{sender.wallet_id}")).status_code == 200
-            kill(servers, "postgres")
+            servers.process("postgres").kill()
             assert (await http.post("/v1/transfers", json=body)).status_code == 503
         process = roles.processes["api"]
         os.kill(process.pid, signal.SIGTERM)

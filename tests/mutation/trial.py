@@ -164,7 +164,7 @@ def _share(shared: Shared, number: int) -> None:
     """Give the fixtures of this process the servers that run, and its copies names that nobody else uses."""
 
     @contextmanager
-    def running(home: Path) -> Iterator[Servers]:
+    def running(home: Path, **_chosen: object) -> Iterator[Servers]:
         yield shared.servers
 
     stack_servers.running_servers = running  # type: ignore[assignment]

@@ -68,9 +68,7 @@ async def ledger_unavailable(desk: Desk, book: Runbook) -> None:
     await scene.parked(payment, "bank_unavailable")
     await scene.admin.remove_fault(fault)
     condition = book.filter
-    postgres = desk.servers.unit("postgres").child
-    assert postgres is not None
-    postgres.stop(0)
+    desk.servers.process("postgres").kill()
     try:
         await payment.handle.signal(BANK_HAS_NEWS_SIGNAL, "evt_test")
         async with desk.opened(book.reason, condition, payment.handle.id):

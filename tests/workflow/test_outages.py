@@ -16,9 +16,7 @@ OUTAGE_SECONDS = 4.0
 
 
 def _kill(servers: Servers) -> None:
-    postgres = servers.unit("postgres").child
-    assert postgres is not None
-    postgres.stop(0)
+    servers.process("postgres").kill()
 
 
 async def _regular_activities(payment: Payment) -> list[str]:
