@@ -1,4 +1,4 @@
-"""The four servers of a test session: own folder, free ports. Embedded ones are gone with pytest even if it is killed."""
+"""The four servers of a test session: own folder, free ports. Embedded ones end with pytest, even if it is killed."""
 
 import os
 import signal
