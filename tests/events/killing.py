@@ -7,7 +7,6 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from infra.local.child import Child
 from ledger.accounts import CREDIT_NORMAL
@@ -21,14 +20,6 @@ REBUILT = "SELECT shard, account, credits_less_debits, version FROM rebuilt"
 
 Accounts = set[tuple[object, ...]]
 """(shard, account, credits less debits, version) of every account that has entries."""
-
-
-@dataclass(frozen=True)
-class Victim:
-    """How to start one, and whether it is at work: nobody is killed before that."""
-
-    start: Callable[[], Child]
-    is_up: Callable[[Child], bool] = lambda _: True
 
 
 def in_the_ledger(stage: Stage) -> Accounts:
@@ -58,26 +49,30 @@ async def pay(client: Client, done: asyncio.Event, chance: random.Random, pause_
 
 
 async def kill_at_random(
-    victims: Mapping[str, Victim],
+    start: Mapping[str, Callable[[], Child]],
     enough: Callable[[Counter[str]], bool],
     chance: random.Random,
-    pause_seconds: tuple[float, float] = (0.3, 2.5),
+    told: Callable[[], int] | None = None,
 ) -> Counter[str]:
     """Start all, and kill and restart one after the other, each once and then at random, until it is `enough`.
 
-    Returns how often each was killed; all run then.
+    With `told`, which counts the effects so far, nobody is killed before there was another effect, and then one or
+    several at once. Returns how often each was killed; all run then.
     """
-    running = {name: victim.start() for name, victim in victims.items()}
-    killed = Counter[str]()
+    running = {name: begin() for name, begin in start.items()}
+    killed, seen = Counter[str](), 0
     while not enough(killed):
-        await asyncio.sleep(chance.uniform(*pause_seconds))
-        up = [name for name, victim in victims.items() if victim.is_up(running[name])]
-        chosen = [name for name in up if not killed[name]][:1] or up
-        if chosen:
-            name = chance.choice(chosen)
+        await asyncio.sleep(chance.uniform(0.3, 2.5))
+        if told and told() == seen:
+            continue
+        seen = told() if told else 0
+        first = next((name for name in start if not killed[name]), chance.choice(list(start)))
+        others = chance.sample([name for name in start if name != first], chance.choice((0, 0, 1, 2)) if told else 0)
+        for name in (first, *others):
             os.kill(running[name].pid, signal.SIGKILL)
+        for name in (first, *others):
             killed[name] += 1
-            running[name] = victims[name].start()
+            running[name] = start[name]()
     return killed
 
 

@@ -7,15 +7,15 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.local.probes import names_pid
 from ledger.local import LocalLedger
 from tests.events.kafka_server import KafkaServer
-from tests.events.killing import Victim, kill_at_random, pay, until_rebuilt
+from tests.events.killing import kill_at_random, pay, until_rebuilt
 from tests.events.real_kafka import QUIET_SECONDS
 from tests.events.rebuilding import REBUILT
 from tests.events.stage import Stage, staged
@@ -27,7 +27,6 @@ MINUTES = float(os.environ.get("SAGAPAY_TEST_KAFKA_MINUTES") or 1)
 PATIENCE_SECONDS = 90 + 30 * MINUTES
 ROUND_SECONDS = 0.1
 """Between eight payments and the next: a consumer that is killed all the time has to read what comes of minutes."""
-PAUSE_SECONDS = (0.5, 4.0)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * MINUTES + PATIENCE_SECONDS + 60)]
 
@@ -50,17 +49,21 @@ async def test_whoever_is_killed_for_minutes_the_sums_are_right(
     kafka.kill()
     quiet = {"consumer_quiet_seconds": QUIET_SECONDS}
     victims = {
-        "broker": Victim(kafka.begin, lambda _: kafka.is_up),
-        "relay": Victim(
-            lambda: stage.start_role("-m", "cli", "relay", **quiet),
-            lambda relay: names_pid(stage.home / "ready/relay", relay.pid),
-        ),
-        "rebuilder": Victim(lambda: stage.start_role("-m", "tests.events.rebuilding", **quiet)),
+        "broker": kafka.begin,
+        "relay": lambda: stage.start_role("-m", "cli", "relay", **quiet),
+        "rebuilder": lambda: stage.start_role("-m", "tests.events.rebuilding", **quiet),
     }
+
+    def told() -> int:
+        return int(str(stage.ask("SELECT coalesce(sum(version), 0)::bigint FROM rebuilt")[0][0]))
+
+    def enough(killed: Counter[str]) -> bool:
+        return time.monotonic() > end and len(killed) == len(victims)
+
     ledger, done, end = LocalLedger(stage.settings), asyncio.Event(), time.monotonic() + 60 * MINUTES
     paying = asyncio.create_task(pay(Client(ledger), done, random.Random(seed), ROUND_SECONDS))
-    killed = await kill_at_random(victims, lambda _: time.monotonic() > end, random.Random(seed), PAUSE_SECONDS)
-    [(told_meanwhile,)] = stage.ask("SELECT coalesce(sum(version), 0)::bigint FROM rebuilt")
+    killed = await kill_at_random(victims, enough, random.Random(seed), told)
+    told_meanwhile = told()
     done.set()
     paid = await paying
     await ledger.aclose()
@@ -69,6 +72,4 @@ async def test_whoever_is_killed_for_minutes_the_sums_are_right(
     seconds = time.monotonic() - began
     with capsys.disabled():
         print(f"{paid} payments, {told_meanwhile} entries told by then, all {seconds:.1f} s later; {dict(killed)}")
-    assert killed.keys() == victims.keys()
-    assert int(str(told_meanwhile)) > 0, "it was under load that they were killed"
     assert paid > 10 * 60 * MINUTES

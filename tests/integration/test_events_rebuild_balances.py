@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledger.local import LocalLedger
-from tests.events.killing import Victim, kill_at_random, pay, until_rebuilt
+from tests.events.killing import kill_at_random, pay, until_rebuilt
 from tests.events.rebuilding import REBUILT
 from tests.events.stage import Stage, staged
 from tests.money.requests import Client
@@ -31,9 +31,9 @@ def stage(databases: Databases, bare_servers: Servers, tmp_path: Path) -> Iterat
 
 async def test_whoever_is_killed_on_the_way_the_sums_are_right(stage: Stage) -> None:
     victims = {
-        "broker": Victim(stage.start_broker),
-        "relay": Victim(lambda: stage.start_role("-m", "cli", "relay")),
-        "rebuilder": Victim(lambda: stage.start_role("-m", "tests.events.rebuilding")),
+        "broker": stage.start_broker,
+        "relay": lambda: stage.start_role("-m", "cli", "relay"),
+        "rebuilder": lambda: stage.start_role("-m", "tests.events.rebuilding"),
     }
     ledger, chance, done = LocalLedger(stage.settings), random.Random(7), asyncio.Event()
     paying = asyncio.create_task(pay(Client(ledger), done, random.Random(7)))
