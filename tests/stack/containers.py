@@ -46,7 +46,8 @@ class Choice:
             client.ping()
             client.close()
         except (DockerException, OSError) as error:
-            raise ContainersUnavailable(f"no Docker engine answers: {error}") from error
+            sentence = f"no Docker engine answers (start one, or name it in DOCKER_HOST): {error}"
+            raise ContainersUnavailable(sentence) from error
         if self.host_network:
             testcontainers_config.ryuk_disabled = True  # It is reached by a published port, of which there are none.
         wanted = set(self.images.values())
