@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from infra.local.probes import free_ports
+from infra.secrets import KEYS_FILE, add_key
 from infra.settings import Settings
 from tests.integration.test_api_express import another_api
 from tests.rest.roles import running_roles
@@ -42,8 +43,9 @@ async def rest(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> As
             yield stage
 
 
-def nowhere() -> Settings:
-    """Settings that point at ports where nothing listens."""
+def nowhere(home: Path) -> Settings:
+    """Settings that point at ports where nothing listens; the keys are there."""
+    add_key(home / KEYS_FILE)
     postgres, redis, temporal = free_ports(3)
     return Settings(
         shard_urls=(f"postgresql://sagapay_app@127.0.0.1:{postgres}/sagapay",),
@@ -51,11 +53,12 @@ def nowhere() -> Settings:
         temporal_address=f"127.0.0.1:{temporal}",
         bank_url="http://127.0.0.1:1",
         database_timeout_seconds=2,
+        encryption_keys_file=home / KEYS_FILE,
     )
 
 
-async def test_it_lives_while_nothing_else_does() -> None:
-    app = create_app(nowhere(), build_transfer_worker)
+async def test_it_lives_while_nothing_else_does(tmp_path: Path) -> None:
+    app = create_app(nowhere(tmp_path), build_transfer_worker)
     async with app.router.lifespan_context(app):
         caller = Caller(app, "sk_whatever")
         assert (await caller.get("/livez")).status_code == 200
