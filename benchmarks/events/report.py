@@ -1,5 +1,6 @@
 """From what was found to figures and raw results."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from benchmarks.trial import percentile
 
 DRAIN_TARGET: Final = 5.0
 RELAY_TARGET: Final = 0.05
+STEP_MS: Final = 10
 
 
 def figures_of(found: Found, express_rate: float | None, command: str) -> Figures:
@@ -43,6 +45,7 @@ def figures_of(found: Found, express_rate: float | None, command: str) -> Figure
 
 
 def write_raw(found: Found, folder: Path = RESULTS / "raw/events") -> None:
-    """Every event's age as a row."""
+    """How many events were how old, in steps of STEP_MS."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_rows(folder / "ages.csv", [["age_ms"], *([age] for age in found.ages)])
+    ages = Counter(int(age // STEP_MS) * STEP_MS for age in found.ages)
+    write_rows(folder / "ages.csv", [["from_ms", "events"], *([age, ages[age]] for age in sorted(ages))])
