@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg import generators
 from psycopg.rows import namedtuple_row
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -122,7 +123,12 @@ class Pipeline:
     async def _send(self, statement: Statement) -> psycopg.AsyncCursor[Any]:
         sql, values = statement
         cursor = self._driver.cursor(row_factory=namedtuple_row, binary=True)
-        return await cursor.execute(sql.encode(), values)
+        sent = await cursor.execute(sql.encode(), values)
+        # A pipeline of psycopg's (3.3) flushes once and then only reads: what was more than the socket's buffer takes
+        # would never leave, and both sides wait for each other.
+        if self._driver.pgconn.flush():
+            await self._driver.wait(generators.send(self._driver.pgconn))
+        return sent
 
 
 @asynccontextmanager

@@ -20,10 +20,9 @@ IMAGES = {"postgres_image": "postgres", "redis_image": "valkey", "kafka_image": 
 
 def _options() -> Mapping[str, Mapping[str, Any]]:
     """The options that say which containers."""
-    images = compose_images()
     network = {"choices": ("published", "host"), "default": "published", "help": "how tests reach containers"}
     named = {
-        f"--{option.replace('_', '-')}": {"default": images[name], "help": f"the image of {name}: {images[name]}"}
+        f"--{option.replace('_', '-')}": {"help": f"the image of {name}; else that of docker-compose.yml"}
         for option, name in IMAGES.items()
     }
     return {"--container-network": network, **named}
@@ -38,7 +37,8 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def _choice(values: Mapping[str, Any]) -> Choice:
-    images = {name: str(values[option]) for option, name in IMAGES.items()}
+    named = {name: str(values[option]) for option, name in IMAGES.items() if values[option]}
+    images = {**(compose_images() if len(named) < len(IMAGES) else {}), **named}
     return Choice(images, host_network=values["container_network"] == "host")
 
 
