@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.capacity import CAPACITY_PAGE, capacity_text, is_cost
-from benchmarks.figures import PAGE, RESULTS, read, record, table, write_page
+from benchmarks.figures import PAGE, RESULTS, Figures, read, record, table, write_page
 from benchmarks.load import Kind
 from benchmarks.measure import FULL, QUICK, Effort, Findings, Session
 from benchmarks.plots import draw
@@ -48,11 +48,21 @@ def main() -> int:
         command = "make bench QUICK=1" if options.quick else "make bench"
         write_raw(found)
         draw(found)
-        record(figures_of(found, command))
-        write_circumstances("bench", circumstances(found, command))
+        publish("bench", figures_of(found, command), circumstances(found, command), console)
+    else:
+        write_pages()
+        show(console)
+    return 0
+
+
+def publish(
+    name: str, figures: Figures, circumstances: str, console: Console, *, instead_of: tuple[str, ...] = ()
+) -> None:
+    """Record what a command has measured, when and where, and show it; `instead_of` as in `figures.record`."""
+    record(figures, instead_of=instead_of)
+    write_circumstances(name, circumstances)
     write_pages()
     show(console)
-    return 0
 
 
 def show(console: Console) -> None:

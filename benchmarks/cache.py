@@ -21,8 +21,8 @@ from typing import Any, Final
 import structlog
 from rich.console import Console
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
-from benchmarks.figures import Figure, Figures, record
+from benchmarks.__main__ import publish
+from benchmarks.figures import Figure, Figures
 from benchmarks.report import where_and_when
 from benchmarks.trial import percentile
 from infra.telemetry import REGISTRY
@@ -156,7 +156,4 @@ async def main(command: str) -> Figures:
 
 if __name__ == "__main__":
     load_before, told = os.getloadavg()[0], "make bench-cache"
-    record(asyncio.run(main(told)), instead_of=("cache_",))
-    write_circumstances("cache", where_and_when(told, load_before))
-    write_pages()
-    show(Console())
+    publish("cache", asyncio.run(main(told)), where_and_when(told, load_before), Console(), instead_of=("cache_",))

@@ -19,8 +19,8 @@ import psycopg
 from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
-from benchmarks.figures import Figure, Figures, record
+from benchmarks.__main__ import publish
+from benchmarks.figures import Figure, Figures
 from benchmarks.report import where_and_when
 from benchmarks.trial import percentile
 from domain.ids import TransactionId, WalletId
@@ -133,7 +133,10 @@ async def main(rounds: int, command: str) -> Figures:
 if __name__ == "__main__":
     load_before, quick = os.getloadavg()[0], "--quick" in sys.argv
     told = "make bench-history QUICK=1" if quick else "make bench-history"
-    record(asyncio.run(main(QUICK_ROUNDS if quick else ROUNDS, told)), instead_of=("history_",))
-    write_circumstances("history", where_and_when(told, load_before))
-    write_pages()
-    show(Console())
+    publish(
+        "history",
+        asyncio.run(main(QUICK_ROUNDS if quick else ROUNDS, told)),
+        where_and_when(told, load_before),
+        Console(),
+        instead_of=("history_",),
+    )

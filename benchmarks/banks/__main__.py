@@ -10,10 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
+from benchmarks.__main__ import publish
 from benchmarks.banks.measure import FULL, QUICK, Effort, Found, Say, measure, two_banks
 from benchmarks.banks.report import figures_of, write_raw
-from benchmarks.figures import record
 from benchmarks.report import where_and_when
 from tests.stack.platform import REPOSITORY
 
@@ -40,10 +39,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix=".sagapay-bench-", dir=REPOSITORY) as home:
         found = asyncio.run(_measured(QUICK if quick else FULL, Path(home), say))
     write_raw(found)
-    record(figures_of(found, command))
-    write_circumstances("banks", where_and_when(command, load_before))
-    write_pages()
-    show(console)
+    publish("banks", figures_of(found, command), where_and_when(command, load_before), console)
     return 0
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
+from benchmarks.__main__ import publish
 from benchmarks.events.measure import FULL, QUICK, measure
 from benchmarks.events.report import figures_of, write_raw
-from benchmarks.figures import read, record
+from benchmarks.figures import read
 from benchmarks.report import where_and_when
 from tests.stack.platform import REPOSITORY
 
@@ -45,10 +45,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix=".sagapay-bench-", dir=REPOSITORY) as home:
         found = measure((express_rate or USUAL_RATE) / 2, QUICK if quick else FULL, Path(home), jars, say)
     write_raw(found)
-    record(figures_of(found, express_rate, command))
-    write_circumstances("events", where_and_when(command, load_before))
-    write_pages()
-    show(console)
+    publish("events", figures_of(found, express_rate, command), where_and_when(command, load_before), console)
     return 0
 
 

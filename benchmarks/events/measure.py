@@ -70,7 +70,7 @@ class Found:
     """Transfers a second of the ledger alone, while no event could leave."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Way:
     """A stage with relay and listener."""
 
@@ -79,11 +79,14 @@ class Way:
     relay: Child
     listener: Child
     notes: Path
+    _heard: list[tuple[float, list[float]]] = field(default_factory=list)
+    _read: int = 0
+    """How much of the notes is in `_heard`: they are ASCII."""
 
-    def backends(self, *names: str) -> float:
-        """CPU seconds of PostgreSQL's processes for these applications."""
+    def backends(self, name: str) -> float:
+        """CPU seconds of PostgreSQL's processes for this application."""
         with self.server.connect() as connection:
-            rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = ANY(%s)", [[*names]])
+            rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = %s", [name])
             return cpu_seconds(pid for (pid,) in rows)
 
     def told(self) -> int:
@@ -93,21 +96,23 @@ class Way:
         return number
 
     def heard(self) -> list[tuple[float, list[float]]]:
-        """The listener's commits so far."""
-        if not self.notes.exists():
-            return []
-        lines = self.notes.read_text().splitlines()
-        return [(at, ages) for at, ages in map(json.loads, lines)]
+        """The listener's commits so far. What was read before is not read again: it shares the cores."""
+        if self.notes.exists():
+            with self.notes.open() as file:
+                file.seek(self._read)
+                whole = file.read().rpartition("\n")[0]
+            self._read += len(whole) + bool(whole)
+            self._heard.extend((at, ages) for at, ages in map(json.loads, whole.splitlines()))
+        return self._heard
 
     def until_heard(self, wanted: int) -> float:
         """Wait until so many events have had their effect. Returns when the last one had. Raises TimeoutError."""
-        deadline, heard = time.monotonic() + LATE_SECONDS, self.heard()
-        while sum(len(ages) for _, ages in heard) < wanted:
+        deadline = time.monotonic() + LATE_SECONDS
+        while (came := sum(len(ages) for _, ages in self.heard())) < wanted:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{sum(len(ages) for _, ages in heard)} of {wanted} events have come")
+                raise TimeoutError(f"{came} of {wanted} events have come")
             time.sleep(0.1)
-            heard = self.heard()
-        return heard[-1][0] if heard else time.time()
+        return self._heard[-1][0] if self._heard else time.time()
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,9 @@ def way(server: Server, home: Path, kafka: KafkaServer | None) -> Iterator[Way]:
     with staged([Database(DATABASE, place)], server.settings, home, **bootstrap) as stage:
         if kafka is None:
             stage.start_broker()
-        settings, notes = bootstrap, home / "heard"
-        listener = stage.start_role("-m", "benchmarks.events.listener", str(notes), **settings)
-        yield Way(server, stage, stage.start_role(*RELAY, **settings), listener, notes)
+        notes = home / "heard"
+        listener = stage.start_role("-m", "benchmarks.events.listener", str(notes))
+        yield Way(server, stage, stage.start_role(*RELAY), listener, notes)
 
 
 async def at_half_load(server: Server, rate: float, seconds: float, at_end: Callable[[], float]) -> Paid:

@@ -6,8 +6,7 @@ import time
 
 from rich.console import Console
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
-from benchmarks.figures import record
+from benchmarks.__main__ import publish
 from benchmarks.lanes.measure import ENDPOINT, EXPRESS, FULL, QUICK, Lanes
 from benchmarks.lanes.report import COSTS, draw, figures_of, write_raw
 from benchmarks.report import circumstances
@@ -31,10 +30,7 @@ def main() -> int:
         found = Lanes(site, effort, say).run()
     write_raw(found)
     draw(found)
-    record(figures_of(found, command), instead_of=COSTS)
-    write_circumstances("lanes", circumstances(found.http, command))
-    write_pages()
-    show(console)
+    publish("lanes", figures_of(found, command), circumstances(found.http, command), console, instead_of=COSTS)
     return 0
 
 

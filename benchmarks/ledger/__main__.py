@@ -7,8 +7,7 @@ import time
 
 from rich.console import Console
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
-from benchmarks.figures import record
+from benchmarks.__main__ import publish
 from benchmarks.ledger.measure import FULL, QUICK, Session
 from benchmarks.ledger.report import draw, figures_of, write_raw
 from benchmarks.ledger.server import running_server
@@ -32,10 +31,7 @@ def main() -> int:
     command = "make bench-ledger QUICK=1" if options.quick else "make bench-ledger"
     write_raw(found)
     draw(found)
-    record(figures_of(found, command))
-    write_circumstances("ledger", where_and_when(command, load_before))
-    write_pages()
-    show(console)
+    publish("ledger", figures_of(found, command), where_and_when(command, load_before), console)
     return 0
 
 

@@ -7,8 +7,7 @@ import time
 
 from rich.console import Console
 
-from benchmarks.__main__ import show, write_circumstances, write_pages
-from benchmarks.figures import record
+from benchmarks.__main__ import publish
 from benchmarks.ledger.server import running_postgres
 from benchmarks.report import where_and_when
 from benchmarks.shards.measure import FULL, LAYOUTS, QUICK, Session
@@ -31,10 +30,7 @@ def main() -> int:
     with running_postgres(sum(LAYOUTS)) as server:
         found = Session(server, effort, say).run()
     write_raw(found)
-    record(figures_of(found, command))
-    write_circumstances("shards", where_and_when(command, load_before))
-    write_pages()
-    show(console)
+    publish("shards", figures_of(found, command), where_and_when(command, load_before), console)
     return 0
 
 
