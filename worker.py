@@ -13,11 +13,12 @@ from typing import Final
 import structlog
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import FixedSizeSlotSupplier, Worker, WorkerTuner
 from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.bank import BankActivities
 from activities.bank_events import BankEventActivities
+from activities.bank_places import BankPlaces
 from activities.batches import BatchActivities
 from activities.expiry import ExpiryActivities
 from activities.ledger import LedgerActivities
@@ -197,7 +198,7 @@ def _build_bank_workers(
                 payments.cancel_at_bank,
                 returns.find_returns,
             ],
-            max_concurrent_activities=settings.worker_max_concurrent,
+            tuner=_places(bank, settings.worker_max_concurrent),
             max_task_queue_activities_per_second=bank.capabilities.calls_per_second,
             disable_eager_activity_execution=True,
             graceful_shutdown_timeout=_GRACE,
@@ -205,6 +206,17 @@ def _build_bank_workers(
         )
         for name, bank in banks.items()
     ]
+
+
+def _places(bank: BankAdapter, most: int) -> WorkerTuner:
+    """For its calls; a bank that is left alone is asked for no payment."""
+    fixed = FixedSizeSlotSupplier(most)
+    return WorkerTuner.create_composite(
+        workflow_supplier=fixed,
+        activity_supplier=BankPlaces(bank.breaker, most) if isinstance(bank, GuardedBank) else fixed,
+        local_activity_supplier=fixed,
+        nexus_supplier=fixed,
+    )
 
 
 def guarded(banks: Mapping[str, BankAdapter], states: BreakerStates, settings: Settings) -> Mapping[str, BankAdapter]:

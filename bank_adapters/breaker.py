@@ -98,10 +98,12 @@ class Breaker:
     ) -> None:
         self._bank = bank
         self._states = states
-        self._rules = rules
+        self.rules = rules
+        """When it opens and closes."""
         self._now = now
         self._last: deque[tuple[str, bool]] = deque(maxlen=rules.calls)
-        self._openings = 0
+        self.openings = 0
+        """How often this process has heard of an opening."""
         self._known = BreakerState()
         self._known_at = -math.inf
 
@@ -113,23 +115,23 @@ class Breaker:
 
     async def enter(self) -> Admission:
         """Before a call. Raises BankUnavailable, with the time to come back, where nothing may be sent now."""
-        state = await self._state()
+        state = await self.state()
         if state.phase is Phase.OPEN:
             # Not all at the same moment.
             raise self._refusal(state.seconds * random.uniform(1, 1.5))  # noqa: S311
-        pause = self._rules.pause_seconds
-        if state.phase is Phase.HALF_OPEN and not await self._states.take_place(self._bank, self._rules.probes, pause):
+        pause = self.rules.pause_seconds
+        if state.phase is Phase.HALF_OPEN and not await self._states.take_place(self._bank, self.rules.probes, pause):
             raise self._refusal(pause * random.uniform(0.3, 1))  # noqa: S311
-        return Admission(state.phase, self._openings)
+        return Admission(state.phase, self.openings)
 
     async def leave(self, admission: Admission, subject: str, *, failed: bool) -> None:
         """After a call about `subject`, usually a payment. What began before the last opening tells nothing of now."""
-        if admission.openings != self._openings:
+        if admission.openings != self.openings:
             return
         if admission.phase is Phase.HALF_OPEN:
             if failed:
                 await self._open()
-            elif await self._states.note_success(self._bank, self._rules.probes):
+            elif await self._states.note_success(self._bank, self.rules.probes):
                 self._learn(BreakerState())
             return
         self._last.append((subject, failed))
@@ -138,14 +140,15 @@ class Breaker:
 
     def _too_many(self) -> bool:
         failures = [subject for subject, failed in self._last if failed]
-        return len(set(failures)) >= self._rules.failures and 2 * len(failures) >= len(self._last)
+        return len(set(failures)) >= self.rules.failures and 2 * len(failures) >= len(self._last)
 
     async def _open(self) -> None:
-        self._learn(BreakerState(Phase.OPEN, self._rules.pause_seconds))
+        self._learn(BreakerState(Phase.OPEN, self.rules.pause_seconds))
         self._forget()
-        await self._states.open(self._bank, self._rules.pause_seconds)
+        await self._states.open(self._bank, self.rules.pause_seconds)
 
-    async def _state(self) -> BreakerState:
+    async def state(self) -> BreakerState:
+        """The state that all share; a closed one is known for half a second."""
         if self._known.phase is Phase.CLOSED and self._now() < self._known_at + LOOK_AGAIN_SECONDS:
             return self._known
         told = await self._states.read(self._bank)
@@ -159,7 +162,7 @@ class Breaker:
 
     def _forget(self) -> None:
         """Count anew: the breaker was opened, here or elsewhere."""
-        self._openings += 1
+        self.openings += 1
         self._last.clear()
 
     def _refusal(self, seconds: float) -> BankUnavailable:

@@ -63,7 +63,7 @@ class GuardedBank:
 
     def __init__(self, bank: BankAdapter, breaker: Breaker) -> None:
         self._bank = bank
-        self._breaker = breaker
+        self.breaker = breaker
         BREAKER.labels(bank.name).set_function(lambda: _LEVELS[breaker.phase])
 
     @property
@@ -121,7 +121,7 @@ class GuardedBank:
     @asynccontextmanager
     async def _guarded(self, call: str, subject: str) -> AsyncIterator[None]:
         try:
-            admission = await self._breaker.enter()
+            admission = await self.breaker.enter()
         except BankUnavailable:
             self._count(call, Outcome.HELD_BACK)
             raise
@@ -138,7 +138,7 @@ class GuardedBank:
             if outcome is not None:
                 self._count(call, outcome)
                 SECONDS.labels(self.name, call).observe(time.monotonic() - began)
-                await self._breaker.leave(admission, subject, failed=outcome is not Outcome.ANSWERED)
+                await self.breaker.leave(admission, subject, failed=outcome is not Outcome.ANSWERED)
 
     def _count(self, call: str, outcome: Outcome) -> None:
         CALLS.labels(self.name, call, outcome).inc()

@@ -37,7 +37,7 @@ _KNOWN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ),
         "timed_out": (
             "no attempt came to an end in time.",
-            "whether the bank got one of them; no worker may be there for this bank.",
+            "whether the bank got one of them. No worker may be there for this bank, or the bank is left alone.",
         ),
         "ledger_unavailable": (
             "the database was away when the payment was to be read.",
