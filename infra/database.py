@@ -1,11 +1,10 @@
 """PostgreSQL: engines, and the one place that says which failures mean "the database is not there"."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import psycopg
-from psycopg import generators
 from psycopg.rows import namedtuple_row
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -97,38 +96,48 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 Statement = tuple[str, Mapping[str, object]]
 """SQL as the driver wants it, with `%(name)s` for named parameters, and their values."""
 
+_BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED"
+_COMMIT: Final = b"COMMIT"
+
 
 class Pipeline:
-    """A connection whose statements are sent together: one round trip for all of them, in one transaction."""
+    """A connection whose statements are sent together: one round trip for all of them, in one transaction.
+
+    The transaction's BEGIN goes out with its first statements and its COMMIT with the last: the driver's own would each
+    wait for an answer. Therefore the connection is in autocommit.
+    """
 
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
         self._driver = driver
+        self._begun = False
         self.committing = False
         """Whether a commit was sent: after an outage its outcome is unknown."""
 
     async def run(self, *statements: Statement) -> list[list[Any]]:
         """Run statements that return rows; the rows of each, as named tuples."""
-        async with self._driver.pipeline():
-            cursors = [await self._send(statement) for statement in statements]
-            return [await cursor.fetchall() for cursor in cursors]
+        # What is asked for its rows before the pipeline's end would be waited for by itself.
+        return [await cursor.fetchall() for cursor in await self._together(statements)]
 
     async def run_and_commit(self, *statements: Statement) -> None:
         """Run statements that return none, and commit with them."""
+        self.committing = True
+        await self._together(statements, commit=True)
+
+    async def _together(
+        self, statements: Sequence[Statement], *, commit: bool = False
+    ) -> list[psycopg.AsyncCursor[Any]]:
         async with self._driver.pipeline():
-            for statement in statements:
-                await self._send(statement)
-            self.committing = True
-            await self._driver.commit()
+            if not self._begun:
+                await self._driver.execute(_BEGIN, prepare=False)
+                self._begun = True
+            cursors = [await self._send(statement) for statement in statements]
+            if commit:
+                await self._driver.execute(_COMMIT, prepare=False)
+        return cursors
 
     async def _send(self, statement: Statement) -> psycopg.AsyncCursor[Any]:
         sql, values = statement
-        cursor = self._driver.cursor(row_factory=namedtuple_row, binary=True)
-        sent = await cursor.execute(sql.encode(), values)
-        # A pipeline of psycopg's (3.3) flushes once and then only reads: what was more than the socket's buffer takes
-        # would never leave, and both sides wait for each other.
-        if self._driver.pgconn.flush():
-            await self._driver.wait(generators.send(self._driver.pgconn))
-        return sent
+        return await self._driver.cursor(row_factory=namedtuple_row, binary=True).execute(sql.encode(), values)
 
 
 @asynccontextmanager
@@ -139,6 +148,7 @@ async def pipelined(engine: AsyncEngine) -> AsyncIterator[Pipeline]:
             driver = (await connection.get_raw_connection()).driver_connection
             assert isinstance(driver, psycopg.AsyncConnection)
             try:
+                await driver.set_autocommit(True)
                 yield Pipeline(driver)
             except psycopg.OperationalError:
                 if driver.closed:
@@ -146,6 +156,10 @@ async def pipelined(engine: AsyncEngine) -> AsyncIterator[Pipeline]:
                     with suppress(DBAPIError):
                         await connection.exec_driver_sql("SELECT 1")
                 raise
+            finally:
+                if not driver.closed:
+                    await driver.rollback()
+                    await driver.set_autocommit(False)
 
 
 @asynccontextmanager
