@@ -139,7 +139,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
     shortcut, balances = Shortcut(cache), Balances(cache, ledger)
     temporal = TemporalLink(settings, ledger, hosted_worker)
     waiting = Waiting(ledger, temporal)
-    rate_limits = RateLimits(settings)
+    rate_limits = RateLimits(settings, cache)
     way = _way(settings, ledger, balances, cache, temporal)
     acceptance = Acceptance(settings, ledger, shortcut, way, rate_limits=rate_limits, clock=clock)
     return Backends(

@@ -11,21 +11,17 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage
-from redis.exceptions import RedisError
+from limits.aio.storage import MemoryStorage
 
-from api.metrics import CACHE_ERRORS, RATE_LIMITED
+from api.metrics import RATE_LIMITED
 from domain.errors import RateLimited
 from domain.ids import ClientId, WalletId
-from infra.redis import PAUSE_SECONDS, make_redis
+from infra.redis import Cache
 from infra.settings import Settings
 
 RATE_LIMIT: Final = b"ratelimit"
 POLICY: Final = b"ratelimit-policy"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +45,13 @@ standings: ContextVar[list[Standing] | None] = ContextVar("standings", default=N
 
 
 class RateLimits:
-    """Counts requests. Redis answers within a tenth of a second or is left alone for one: nobody waits for it."""
+    """Counts requests."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cache: Cache) -> None:
         self._client = _rate(settings.rate_limit_client)
         self._wallet = _rate(settings.rate_limit_wallet)
+        self._cache = cache
         self._alone = MemoryStorage()
-        self._redis = make_redis(settings)
-        self._together = RedisStorage(
-            settings.redis_url,
-            implementation="redispy",
-            key_prefix="rate",
-            connection_pool=self._redis.connection_pool,  # type: ignore[arg-type]
-        )
-        self._paused_until = 0.0
 
     async def count_client(self, client_id: ClientId) -> None:
         """One more request of a client. Raises RateLimited."""
@@ -95,20 +84,13 @@ class RateLimits:
             )
 
     async def _incremented(self, key: str, window: int) -> int:
-        if time.monotonic() >= self._paused_until:
-            try:
-                return await self._together.incr(key, window)
-            except (RedisError, OSError, TimeoutError) as error:
-                self._paused_until = time.monotonic() + PAUSE_SECONDS
-                CACHE_ERRORS.labels("rate_limit").inc()
-                log.warning("redis.unreachable", operation="rate_limit", error=str(error))
-        return await self._alone.incr(key, window)
+        counted = await self._cache.count(f"rate:{key}", ttl_seconds=window)
+        return await self._alone.incr(key, window) if counted is None else counted
 
     async def aclose(self) -> None:
-        """Let go of all connections."""
+        """End the process's own count."""
         if self._alone.timer is not None:
             self._alone.timer.cancel()
-        await self._redis.aclose(close_connection_pool=True)
 
 
 def headers_of(asked: Sequence[Standing]) -> list[tuple[bytes, bytes]]:

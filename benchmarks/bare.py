@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 from pydantic import BaseModel
 from temporalio.client import Client
@@ -122,7 +123,7 @@ async def work() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "worker":
-        asyncio.run(work())
+        uvloop.run(work())
     else:
         uvicorn.run(
             app,

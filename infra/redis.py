@@ -1,9 +1,10 @@
 """Redis: a cache that may be gone at any time. No answer depends on it; without it things are slower, never wrong."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from itertools import islice
+from itertools import count, islice
 from typing import Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -72,7 +73,7 @@ class Cache:
     """Reads that miss and writes that are lost when Redis has a problem; `on_error` hears of each.
 
     After a problem Redis is left alone for a second, so that an outage costs one time-out and not one a request.
-    Requests that read or write at the same moment share a round trip.
+    Requests that read, write or count at the same moment share a round trip.
     """
 
     def __init__(self, redis: Redis, on_error: Callable[[str, Exception], None]) -> None:
@@ -83,6 +84,7 @@ class Cache:
         self._outdate = redis.register_script(_OUTDATE)
         self._reads = Together(self._read)
         self._writes = Together(self._write)
+        self._counts = Together(self._count)
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of `keys` in one round trip; None for each that is not there."""
@@ -114,6 +116,28 @@ class Cache:
             except (RedisError, OSError, TimeoutError) as error:
                 self._note("set", error)
         return [None] * len(told)
+
+    async def count(self, key: str, *, ttl_seconds: int) -> int | None:
+        """One more of `key`, which is forgotten that long after it was counted last; how many there are, if Redis can
+        tell."""
+        return None if self._paused() else await self._counts.ask((key, ttl_seconds))
+
+    async def _count(self, asked: list[tuple[str, int]]) -> list[int | None]:
+        if self._paused():
+            return [None] * len(asked)
+        together = Counter(asked)
+        try:
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for (key, ttl_seconds), times in together.items():
+                    pipeline.incrby(key, times)
+                    pipeline.expire(key, ttl_seconds)
+                answers = await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note("count", error)
+            return [None] * len(asked)
+        first = {one: last - together[one] + 1 for one, last in zip(together, answers[::2], strict=True)}
+        numbers = {one: count(number) for one, number in first.items()}
+        return [next(numbers[one]) for one in asked]
 
     async def get_versioned(self, key: str) -> bytes | None:
         """What `set_newer` remembered."""
@@ -199,6 +223,7 @@ class Cache:
         """Let go of all connections."""
         await self._reads.aclose()
         await self._writes.aclose()
+        await self._counts.aclose()
         await self._redis.aclose()
 
     def _paused(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
+import uvloop
 from prometheus_client import start_http_server
 
 from infra.settings import Settings
@@ -100,7 +101,7 @@ def run_role(name: str, settings: Settings, main: Callable[[Life], Awaitable[Non
     rest_collector()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=REGISTRY)
-    asyncio.run(_live(name, settings, main))
+    uvloop.run(_live(name, settings, main))
 
 
 async def _live(name: str, settings: Settings, main: Callable[[Life], Awaitable[None]]) -> None:

@@ -91,6 +91,18 @@ async def test_all_processes_count_together(rest: Stage) -> None:
         assert await statuses(one, 1) == [429]
 
 
+async def test_a_crowd_at_once_gets_exactly_what_is_left(rest: Stage) -> None:
+    _, key = await new_client(rest)
+    async with (
+        opened(rest, key, rate_limit_client="12/day") as one,
+        opened(rest, key, rate_limit_client="12/day") as two,
+    ):
+        answers = await asyncio.gather(*(caller.get("/v1/webhook-endpoints") for caller in (one, two) * 15))
+        assert sorted(answer.status_code for answer in answers) == [200] * 12 + [429] * 18
+        left = [answer.headers["RateLimit"].split(";")[1] for answer in answers if answer.status_code == 200]
+        assert sorted(left) == sorted(f"r={number}" for number in range(12)), "each has been counted by itself"
+
+
 async def test_a_wallet_is_refused_before_anything_is_written(rest: Stage) -> None:
     person, other = await rest.funded(1000), await rest.person()
     async with opened(rest, rest.app_key, rate_limit_wallet="2/day", transfer_lane="express") as caller:
@@ -140,7 +152,7 @@ async def test_without_redis_each_process_counts_alone_and_nobody_waits(rest: St
         assert await statuses(one, 6) == [200] * 5 + [429]
         assert await statuses(two, 6) == [200] * 5 + [429]
         metrics = (await one.get("/metrics")).text
-        assert 'sagapay_cache_errors_total{operation="rate_limit"}' in metrics
+        assert 'sagapay_cache_errors_total{operation="count"}' in metrics
 
 
 async def test_without_limits_nothing_is_said(rest: Stage) -> None:
