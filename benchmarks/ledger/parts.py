@@ -51,7 +51,9 @@ def costs(server: Server, wallets: tuple[str, ...], rounds: int) -> Mapping[str,
 
 async def _costs(server: Server, wallets: list[WalletId], rounds: int) -> dict[str, float]:
     url = server.settings.shard_urls[0]
-    driver = await psycopg.AsyncConnection.connect(url, prepare_threshold=2, options="-c jit=off -c timezone=UTC")
+    driver = await psycopg.AsyncConnection.connect(
+        url, autocommit=True, prepare_threshold=2, options="-c jit=off -c timezone=UTC"
+    )
     stages = {LOCKS: None, STEPS: (), **{part: PARTS[: number + 1] for number, part in enumerate(PARTS)}}
     chance, client, numbers = random.Random(0), ClientId.new(0), count()
     spent, python = dict.fromkeys(stages, 0.0), 0.0
