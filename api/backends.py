@@ -168,7 +168,7 @@ def open_backends(settings: Settings, hosted_worker: HostedWorker | None, clock:
         acceptance=acceptance,
         batches=batches,
         batch_acceptance=BatchAcceptance(batches, parties, shards, shortcut, temporal, clock=clock),
-        holding=Holding(settings, ledger, parties, acceptance, rate_limits, clock),
+        holding=Holding(ledger, parties, acceptance, rate_limits, clock),
         waiting=waiting,
         cancelling=Cancelling(settings, ledger, temporal, waiting),
         operating=Operating(settings, ledger, temporal),

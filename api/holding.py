@@ -13,15 +13,13 @@ from api.security import Caller
 from domain.clock import Clock
 from domain.contracts.holds import HoldRequest
 from domain.contracts.payments import IdempotencyRecord
-from domain.errors import CannotRelease, InvalidRequest, NotFound, NotOnOneShard, SelfTransfer
+from domain.errors import CannotRelease, InvalidRequest, NotFound, SelfTransfer
 from domain.holds import DEFAULT_LIFE, LONGEST_LIFE, HoldStatus
-from domain.ids import ClientId, HoldId, WalletId
+from domain.ids import ClientId, HoldId
 from domain.money import Money
 from domain.transactions import TransactionKind
-from infra.settings import Settings
 from infra.telemetry import trace
 from ledger.service import AcceptedHold, Hold, LedgerService
-from ledger.shards import shard_of
 
 HOLDS: Final = "/v1/holds"
 
@@ -30,7 +28,6 @@ HOLDS: Final = "/v1/holds"
 class Holding:
     """Needs the ledger to hold, and the way of all payments to capture."""
 
-    settings: Settings
     ledger: LedgerService
     parties: Parties
     acceptance: Acceptance
@@ -71,13 +68,14 @@ class Holding:
     async def capture(self, client_id: ClientId, hold_id: HoldId, key: str, body: CaptureBody) -> Accepted:
         """The transfer that takes from a hold; without an amount, of all that remains at this moment.
 
-        Raises NotFound, SelfTransfer, NotOnOneShard, and what accepting a payment raises.
+        Raises NotFound, SelfTransfer, and what accepting a payment raises.
         """
         hold = await self.ledger.hold(hold_id)
         if hold is None or hold.client_id != client_id:
             raise NotFound
         (receiver,) = await self.parties.resolve(client_id, body.receiver_id)
-        self._demand_possible(hold.wallet_id, receiver.wallet_id)
+        if hold.wallet_id == receiver.wallet_id:
+            raise SelfTransfer
         # What has ended is refused by the ledger, which records that under the key; any amount will do.
         amount = body.amount or hold.remaining or hold.amount.minor_units
         route = f"{HOLDS}/{hold_id}/captures"
@@ -93,13 +91,6 @@ class Holding:
             releases_rest=body.final,
         )
         return await self.acceptance.accept(intent)
-
-    def _demand_possible(self, wallet_id: WalletId, receiver_id: WalletId) -> None:
-        if wallet_id == receiver_id:
-            raise SelfTransfer
-        shards = len(self.settings.shard_urls)
-        if shard_of(wallet_id.bucket, shards) != shard_of(receiver_id.bucket, shards):
-            raise NotOnOneShard("The receiver's wallet is on another shard. Release the hold and send a transfer.")
 
     async def release(self, caller: Caller, hold_id: HoldId) -> Hold:
         """The hold, released now or before. Raises NotFound, and CannotRelease where it has ended otherwise."""

@@ -11,7 +11,7 @@ from api.hold_views import HoldsView, HoldView, view_of_hold
 from api.holding import HOLDS as PATH
 from api.idempotency import KeyHeader, demand_key
 from api.json_body import JsonRoute
-from api.openapi import CAPTURES, HOLDS, LOCATION, READS, RELEASES, REPLAYED, problems, success
+from api.openapi import HOLDS, LOCATION, READS, RELEASES, REPLAYED, TRANSFERS, problems, success
 from api.schemas import CaptureBody, HoldBody, ReleaseBody
 from api.security import AnyCaller, App
 from api.views import TransactionView
@@ -53,7 +53,7 @@ async def create_hold(body: HoldBody, caller: App, backends: Reach, key: KeyHead
             "The transfer is recorded. Where it was decided against, `status` is failed and `failure` says why.",
             {**LOCATION, **REPLAYED},
         ),
-        **problems(CAPTURES),
+        **problems(TRANSFERS),
     },
     summary="Pay somebody from a hold",
 )

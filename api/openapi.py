@@ -87,7 +87,6 @@ BATCHES: Final[Kinds] = (
     NotOnOneShard,
 )
 HOLDS: Final[Kinds] = (*WRITES, InvalidMoney, UnknownCurrency, NotFound, IdempotencyKeyReused)
-CAPTURES: Final[Kinds] = (*TRANSFERS, NotOnOneShard)
 RELEASES: Final[Kinds] = (*WRITES, NotFound, CannotRelease)
 
 LOCATION: Final = {"Location": {"description": "The new resource.", "schema": {"type": "string"}}}

@@ -79,7 +79,7 @@ class DuplicateItemKey(InvalidRequest):
 
 
 class NotOnOneShard(InvalidRequest):
-    """A capture of a hold, and an atomic batch, want all their wallets on one shard; independent transfers do not."""
+    """An atomic batch wants all its wallets on one shard; independent transfers do not."""
 
     code = "not_on_one_shard"
 

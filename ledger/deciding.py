@@ -19,7 +19,7 @@ from ledger import holds
 from ledger.accounts import Account, SystemAccount, SystemAccountsMissing, receivable_of, system_account
 from ledger.records import StepRecord, Writing
 from ledger.refusals import barred, demand_open, lacking
-from ledger.rules import ROLES, RULES, HoldChange, Role, Rule
+from ledger.rules import OF_CAPTURES, ROLES, RULES, HoldChange, Role, Rule
 from ledger.service import Hold, Transaction
 from ledger.shards import shard_of
 from ledger.work import Begin, EndHold, PlacedHold, PlaceHold, Receive, Take
@@ -84,8 +84,8 @@ def wanted_by(transaction: Transaction, step: Step, shards: int, rail: Rail | No
     rule = RULES[step]
     if rule.kind is not transaction.kind:
         raise LedgerRejected(f"{step} is not a step of a {transaction.kind}")
-    if (rule.hold is HoldChange.DRAW) is not (transaction.hold_id is not None):
-        raise LedgerRejected(f"{step} is for captures of a hold, and nothing else is")
+    if step is Step.CAPTURE_HOLD if transaction.hold_id is None else step not in OF_CAPTURES:
+        raise LedgerRejected(f"{Step.CAPTURE_HOLD} is for captures of a hold, and {step} is not for this payment")
     if rail is not None and rail not in transaction.rails:
         raise LedgerRejected(f"{transaction.transaction_id} does not go over {rail}")
     wanted = {role: _account_of(transaction, role, shards, rail) for role in ROLES[step]}
@@ -353,7 +353,7 @@ def _decide(
 def _move_money(record: StepRecord, rule: Rule, accounts: dict[Role, Account], book: Book) -> None:
     amount = record.transaction.amount.minor_units
     source = accounts.get(Role.SOURCE)
-    if source is not None:
+    if source is not None and record.transaction.hold_id is None:  # What a client's hold takes counts on its day.
         _count(rule, source, amount, banking_date(record.transaction.effective_at))
     if rule.hold is HoldChange.PLACE:
         assert source is not None

@@ -85,7 +85,7 @@ class LocalLedger:
     async def begin(self, request: PaymentRequest, step: Step) -> StepResult:
         """See LedgerService."""
         shard = self.shards.of(request.transaction_id)
-        if step is Step.SETTLE_TRANSFER and self._crosses(request):
+        if step in (Step.SETTLE_TRANSFER, Step.CAPTURE_HOLD) and self._crosses(request):
             step = Step.SEND_TRANSFER
         if request.idempotency is not None:
             return await self._writers[shard.number].post(Begin(request, step))

@@ -31,7 +31,8 @@ The last five are no payment's: they book what a bank has taken from us or sent 
 payment's (`ledger/suspense.py`), and debts that two operators write off (`ledger/write_offs.py`).
 
 A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
-received on the receiver's shard, where its transaction is not recorded.
+received on the receiver's shard, where its transaction is not recorded. So is a capture for a receiver there, which
+draws on its hold when it is sent.
 
 A returned deposit is owed by its wallet. Whatever step leaves money in a wallet that owes some collects it in the same
 posting: source or destination wallet debited, receivable credited. What is held is not touched, but for what a returned
@@ -216,6 +217,12 @@ ROLES: Final[Mapping[Step, tuple[Role, ...]]] = MappingProxyType({step: rule.rol
 
 FIRST_STEPS: Final = tuple(step for step, rule in RULES.items() if rule.first)
 """A payment is recorded by exactly one of these."""
+
+OF_CAPTURES: Final = (
+    *(Step.CAPTURE_HOLD, Step.SEND_TRANSFER),
+    *(Step.RECEIVE_TRANSFER, Step.COMPLETE_TRANSFER, Step.REVERSE_TRANSFER),
+)
+"""What a transfer takes that names a client's hold: all at once, or on its way to another shard."""
 
 KEYED_STEPS: Final = (*FIRST_STEPS, *(step for step, rule in RULES.items() if rule.elsewhere))
 """Steps that are recorded under a key."""

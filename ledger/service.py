@@ -166,8 +166,8 @@ class LedgerService(Protocol):
 
         Used again with the same key, it returns the first outcome under the first transaction's id.
 
-        A transfer to a wallet on another shard takes SEND_TRANSFER in place of SETTLE_TRANSFER: the result's status is
-        PROCESSING, and the transfer goes on with `receive_transfer`.
+        A transfer to a wallet on another shard takes SEND_TRANSFER in place of SETTLE_TRANSFER or CAPTURE_HOLD: the
+        result's status is PROCESSING, and the transfer goes on with `receive_transfer`.
         """
         ...
 

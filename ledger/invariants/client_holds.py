@@ -7,7 +7,12 @@ from typing import Final
 
 from ledger.invariants.invariant import NothingIn, Pass
 from ledger.invariants.outbox import KEPT_SINCE
-from ledger.invariants.snapshot import RULES_TABLE, Rows
+from ledger.invariants.snapshot import Rows
+
+_HAS_DRAWN: Final = """EXISTS (
+                SELECT FROM ledger.transaction_steps s WHERE s.transaction_id = t.transaction_id
+                AND s.step IN ('capture_hold', 'send_transfer') AND s.outcome = 'posted')"""
+"""Of a transfer that names a hold: it took from it, whatever became of it on the receiver's shard."""
 
 CAPTURES: Final = NothingIn(
     number=11,
@@ -20,10 +25,10 @@ CAPTURES: Final = NothingIn(
                       coalesce(h.ended_at::text, '-'), h.captured, h.amount, c.captures, c.amount,
                       coalesce(c.last_at::text, '-')) AS detail
         FROM ledger.holds h LEFT JOIN ledger.accounts a USING (account_id) CROSS JOIN LATERAL (
-            SELECT count(*) AS captures, coalesce(sum(t.amount), 0) AS amount, max(t.completed_at) AS last_at,
+            SELECT count(*) AS captures, coalesce(sum(t.amount), 0) AS amount, max(t.created_at) AS last_at,
                    coalesce(bool_and(t.source_wallet_id = h.account_id AND t.client_id = h.client_id
                                      AND t.currency = h.currency), true) AS fit
-            FROM ledger.transactions t WHERE t.hold_id = h.hold_id AND t.status IN ('succeeded', 'returned')
+            FROM ledger.transactions t WHERE t.hold_id = h.hold_id AND {_HAS_DRAWN}
         ) c
         WHERE h.hold_id > :low AND h.hold_id <= :high AND h.client_id IS NOT NULL
           AND (h.captured <> c.amount OR NOT c.fit OR c.last_at > h.ended_at
@@ -38,8 +43,7 @@ CAPTURES: Final = NothingIn(
         UNION ALL
         SELECT 'txn_' || replace(t.transaction_id::text, '-', ''), format('%s, but names a hold', s.step)
         FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
-        JOIN {RULES_TABLE} ON rule.step = s.step
-        WHERE t.hold_id > :low AND t.hold_id <= :high AND rule.hold IS DISTINCT FROM 'draw'
+        WHERE t.hold_id > :low AND t.hold_id <= :high AND s.step = 'settle_transfer'
     """,
 )
 
@@ -58,8 +62,8 @@ HOLDS_TOLD: Final = NothingIn(
             SELECT hold_id, 'hold.' || status, 1, ended_at FROM ledger.holds WHERE client_id IS NOT NULL
                AND status IN ('released', 'expired')
             UNION ALL
-            SELECT hold_id, 'hold.captured', count(*), min(completed_at)
-            FROM ledger.transactions WHERE hold_id IS NOT NULL AND status IN ('succeeded', 'returned') GROUP BY hold_id
+            SELECT hold_id, 'hold.captured', count(*), min(created_at)
+            FROM ledger.transactions t WHERE hold_id IS NOT NULL AND {_HAS_DRAWN} GROUP BY hold_id
         ), told AS (
             SELECT key, type, count(*) AS times FROM ledger.outbox WHERE type LIKE 'hold.%' GROUP BY key, type
         )

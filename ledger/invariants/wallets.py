@@ -111,7 +111,7 @@ SPENT: Final = NothingIn(
                 SELECT t.source_wallet_id AS account_id, t.effective_at, t.amount
                 FROM ledger.transactions t JOIN ledger.transaction_steps s USING (transaction_id)
                 JOIN {RULES_TABLE} ON rule.step = s.step
-                WHERE s.outcome = 'posted' AND rule.spends AND t.status <> 'failed'
+                WHERE s.outcome = 'posted' AND rule.spends AND t.status <> 'failed' AND t.hold_id IS NULL
                 UNION ALL
                 SELECT account_id, effective_at, CASE status WHEN 'active' THEN amount ELSE captured END
                 FROM ledger.holds WHERE client_id IS NOT NULL AND status <> 'failed'

@@ -8,6 +8,7 @@ import pytest
 
 from domain.ids import WalletId
 from ledger.shards import shard_of
+from tests.integration.test_api_express import another_api
 from tests.money.scratch import Database, Databases, settings_of
 from tests.rest.stage import WAIT_SECONDS, Person, Stage, staged
 from tests.stack.bank import running_bank
@@ -71,6 +72,19 @@ async def test_transfers_between_shards_answer_as_all_others(api: Stage) -> None
     assert [len(await api.entries(person)) for person in (ann, eve)] == [3, 3]
     timeline = (await api.app.get(answers[0].headers["Location"])).json()["timeline"]
     assert [item["step"] for item in timeline] == ["send_transfer", "complete_transfer"]
+
+
+@pytest.mark.parametrize("lane", ["workflow", "express"])
+async def test_a_hold_pays_somebody_on_another_shard(api: Stage, lane: str) -> None:
+    (ann,), (shop,) = await _people(api, 0, 1, 500), await _people(api, 1, 1, 500)
+    async with another_api(api, transfer_lane=lane) as app:
+        hold = await app.post("/v1/holds", {"wallet_id": ann.wallet_id, "amount": 400, "currency": "USD"})
+        captures = f"{hold.headers['Location']}/captures"
+        paid = await app.post(captures, {"receiver_id": shop.wallet_id, "amount": 150, "final": True})
+        assert (paid.status_code, paid.json()["status"]) == (202, "succeeded"), paid.text
+        ended = (await app.get(hold.headers["Location"])).json()
+        assert (ended["status"], ended["captured"], ended["remaining"]) == ("captured", 150, 0)
+    assert [await api.posted(person) for person in (ann, shop)] == [350, 650]
 
 
 async def test_one_shard_that_is_down_takes_no_wallet_of_the_other_out_of_service(

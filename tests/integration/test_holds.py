@@ -249,6 +249,9 @@ async def test_what_is_never_right_is_rejected_and_writes_nothing(
             await ledger.begin(asked, Step.CAPTURE_HOLD)
     with pytest.raises(LedgerRejected):
         await ledger.begin(capture_request(client, hold, shop, 1), Step.SETTLE_TRANSFER)
+    leaving = client.request(TransactionKind.WITHDRAWAL, 1, source=wallet)
+    with pytest.raises(LedgerRejected):
+        await ledger.begin(replace(leaving, hold_id=hold.hold_id), Step.HOLD_WITHDRAWAL)
     with pytest.raises(LedgerRejected):
         await client.ledger.place_hold(hold_request(client, WalletId.new(wallet.bucket), 1))
     assert records.sizes() == before

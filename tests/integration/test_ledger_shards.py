@@ -1,4 +1,4 @@
-"""Transfers between two shards, step by step: what each shard records, whatever is repeated, raced or left off."""
+"""Transfers and captures between two shards, step by step: what each shard records, whatever is repeated or raced."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,12 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from domain.contracts.payments import Failure, PaymentRequest, StepResult
 from domain.contracts.wallets import ChangeKind, WalletLimits
 from domain.errors import DecisionCode, IdempotencyKeyReused, LedgerRejected, WalletInUse
+from domain.holds import HoldStatus
 from domain.ids import UserId, WalletId, random_bucket
 from domain.money import Money
 from domain.transactions import Step, StepDecision, TransactionKind, TransactionStatus
 from ledger.invariants import Finding, verify_shards
 from ledger.invariants.between import read_dues
 from ledger.local import LocalLedger
+from tests.money.holds import capture_request, place, standing
 from tests.money.records import Records
 from tests.money.requests import Client, again, change_wallet
 from tests.money.scratch import Database, Databases, settings_of
@@ -190,6 +192,55 @@ async def test_what_is_given_back_makes_room_in_the_senders_limit_and_keeps_the_
     assert (await across.send(again_sent)).status is PROCESSING
     assert (await across.ledger.receive_transfer(again_sent)).decision is POSTED
     assert (await across.end(again_sent, Step.COMPLETE_TRANSFER)).status is SUCCEEDED
+    assert await across.wrong() == {}
+
+
+async def test_a_hold_is_captured_for_a_receiver_on_another_shard(across: Across) -> None:
+    sender, receiver = await across.pair()
+    hold = await place(across.client, sender, 900)
+    request = capture_request(across.client, hold, receiver, 300)
+    sent = await across.ledger.begin(request, Step.CAPTURE_HOLD)
+    assert (sent.step, sent.decision, sent.status) == (Step.SEND_TRANSFER, POSTED, PROCESSING)
+    assert await across.client.money(sender) == (700, 600)
+    assert await standing(across.client, hold) == (HoldStatus.ACTIVE, 300, 600)
+    assert across.told(0, request)[-1] == "transaction.processing"
+    assert (await across.ledger.receive_transfer(request)).decision is POSTED
+    assert (await across.end(request, Step.COMPLETE_TRANSFER)).status is SUCCEEDED
+    for repeat in (again(request), replace(request, idempotency=None)):
+        repeated = await across.ledger.begin(repeat, Step.CAPTURE_HOLD)
+        assert (repeated.transaction_id, repeated.step, repeated.status) == (
+            sent.transaction_id, Step.SEND_TRANSFER, SUCCEEDED,
+        )  # fmt: skip
+    last = capture_request(across.client, hold, receiver, 500, rest=True)
+    assert (await across.ledger.begin(last, Step.CAPTURE_HOLD)).status is PROCESSING
+    assert await standing(across.client, hold) == (HoldStatus.CAPTURED, 800, 0)
+    assert await across.client.money(sender) == (200, 0)
+    too_late = await across.ledger.begin(capture_request(across.client, hold, receiver, 1), Step.CAPTURE_HOLD)
+    assert too_late.failure is not None
+    assert (too_late.step, too_late.failure.code) == (Step.SEND_TRANSFER, DecisionCode.HOLD_ENDED)
+    assert await across.wrong() == {}
+    await across.ledger.receive_transfer(last)
+    await across.end(last, Step.COMPLETE_TRANSFER)
+    assert await across.posted(sender, receiver) == [200, 800]
+    assert (await across.wrong(), (await across.between()).note) == ({}, "")
+
+
+async def test_a_capture_that_the_receiver_cannot_take_is_given_back_and_not_held_again(across: Across) -> None:
+    sender, receiver = await across.pair()
+    await change_wallet(across.ledger, sender, ChangeKind.LIMIT, limits=WalletLimits(daily=1_000))
+    await change_wallet(across.ledger, receiver, ChangeKind.FREEZE)
+    hold = await place(across.client, sender, 900)
+    request = capture_request(across.client, hold, receiver, 300)
+    await across.ledger.begin(request, Step.CAPTURE_HOLD)
+    assert (await across.client.wallet(sender)).spent == 900, "it counted when it was held, and does not count again"
+    received = await across.ledger.receive_transfer(request)
+    assert received.failure is not None
+    assert (await across.end(request, Step.REVERSE_TRANSFER, received.failure)).status is FAILED
+    assert await standing(across.client, hold) == (HoldStatus.ACTIVE, 300, 600)
+    assert await across.client.money(sender) == (1_000, 600)
+    await across.ledger.release_hold(hold.hold_id)
+    assert await across.client.money(sender) == (1_000, 0)
+    assert (await across.client.wallet(sender)).spent == 300
     assert await across.wrong() == {}
 
 

@@ -133,12 +133,11 @@ class LedgerModel:
             return Step.RECORD_DEPOSIT
         if request.kind is TransactionKind.WITHDRAWAL:
             return Step.HOLD_WITHDRAWAL
-        if request.hold_id is not None:
-            return Step.CAPTURE_HOLD
         assert request.source_wallet_id is not None
         assert request.destination_wallet_id is not None
-        near = shard_of(request.source_wallet_id) == shard_of(request.destination_wallet_id)
-        return Step.SETTLE_TRANSFER if near else Step.SEND_TRANSFER
+        if shard_of(request.source_wallet_id) != shard_of(request.destination_wallet_id):
+            return Step.SEND_TRANSFER
+        return Step.SETTLE_TRANSFER if request.hold_id is None else Step.CAPTURE_HOLD
 
     def _refusal(self, request: PaymentRequest, step: Step) -> str | None:
         source, destination, amount = request.source_wallet_id, request.destination_wallet_id, request.amount
@@ -157,9 +156,10 @@ class LedgerModel:
     def _effect(self, payment: PaymentModel, step: Step) -> None:
         request, amount = payment.request, payment.request.amount.minor_units
         source, destination = request.source_wallet_id, request.destination_wallet_id
-        if request.hold_id is not None:
+        captures = request.hold_id is not None
+        if request.hold_id is not None and step in (Step.CAPTURE_HOLD, Step.SEND_TRANSFER):
             self._capture(self.holds[request.hold_id], amount, rest=request.releases_rest)
-        if step in (Step.SETTLE_TRANSFER, Step.SEND_TRANSFER, Step.HOLD_WITHDRAWAL):
+        if step in (Step.SETTLE_TRANSFER, Step.SEND_TRANSFER, Step.HOLD_WITHDRAWAL) and not captures:
             self._wallet(source).spend(amount, payment.day)
         if step in (Step.SETTLE_TRANSFER, Step.SEND_TRANSFER, Step.CAPTURE_HOLD, Step.CAPTURE_WITHDRAWAL):
             self._wallet(source).move(-amount)
@@ -171,7 +171,7 @@ class LedgerModel:
             self._end_deferral(payment, owed=amount if step is Step.RETURN_DEPOSIT else 0)
         if step in (Step.HOLD_WITHDRAWAL, Step.CAPTURE_WITHDRAWAL, Step.RELEASE_WITHDRAWAL):
             self._wallet(source).held += amount if step is Step.HOLD_WITHDRAWAL else -amount
-        if step in (Step.REVERSE_TRANSFER, Step.RELEASE_WITHDRAWAL):
+        if step in (Step.REVERSE_TRANSFER, Step.RELEASE_WITHDRAWAL) and not captures:
             self._wallet(source).give_back(amount, payment.day)
         if step in MOVES_MONEY:
             for wallet in (source, destination):

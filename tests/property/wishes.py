@@ -169,13 +169,14 @@ class Caller:
         return replace(asked, effective_at=at_noon(wish.day), expires_at=expires_at)
 
     def capture_hold(self, wish: Wish) -> Ask | None:
-        """From any hold, rather one that stands, to any other wallet on its shard."""
+        """From any hold, rather one that stands, to any other wallet, rather on its shard."""
         holds = sorted(self.model.holds.items(), key=lambda found: found[1].status is not HoldStatus.ACTIVE)
         found = _one_of(holds, wish.pick % 4)
         if found is None:
             return None
         hold_id, hold = found
-        receiver = _one_of([wallet for wallet in self._neighbours(hold.wallet) if wallet != hold.wallet], wish.other)
+        wallets = list(self.model.wallets) if wish.day % 2 else self._neighbours(hold.wallet)
+        receiver = _one_of([wallet for wallet in wallets if wallet != hold.wallet], wish.other)
         amount = hold.remaining or wish.amount if wish.other % 2 else wish.amount
         asked = self.client.request(TransactionKind.TRANSFER, amount, source=hold.wallet, destination=receiver)
         return Pay(replace(asked, effective_at=at_noon(wish.day), hold_id=hold_id, releases_rest=wish.flag))

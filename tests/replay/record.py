@@ -74,7 +74,7 @@ async def record_operations(scene: Scene, folder: Path, known: set[str]) -> None
         await _write(scene, folder, name, walked)
 
 
-async def record_across(folder: Path) -> None:
+async def record_across(folder: Path, prefix: str) -> None:
     """Walk transfers between two shards, which have a scene of their own."""
     with (
         TemporaryDirectory() as home,
@@ -82,7 +82,7 @@ async def record_across(folder: Path) -> None:
         across_stage(Path(home) / "across", servers.settings, Databases(servers.settings)) as settings,
     ):
         async with open_across(settings) as across:
-            for walk in ACROSS:
+            for walk in (each for each in ACROSS if each.__name__.startswith(prefix)):
                 await _write(across, folder, walk.__name__, (await walk(across)).handle.id)
 
 
@@ -91,8 +91,8 @@ async def record(version: str, prefix: str = "") -> None:
     known = {path.stem for path in recorded()}
     folder = FOLDER / version
     folder.mkdir(parents=True)
-    if prefix == "across_":
-        await record_across(folder)
+    if prefix.startswith("across_"):
+        await record_across(folder, prefix)
         return
     with TemporaryDirectory() as home:
         async with whole_scene(Path(home)) as scene:

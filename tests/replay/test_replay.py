@@ -107,6 +107,7 @@ CORPORA = {
     "v0.1-operators": OF_OPERATORS,
     "v0.1-suspense": {"return_corrected"},
     "v0.1-webhooks": {"webhook_retries"},
+    "v0.1-captures": {"across_from_a_hold", "across_from_a_hold_to_a_frozen_wallet"},
 }
 
 

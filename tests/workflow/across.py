@@ -25,6 +25,7 @@ from ledger.invariants import verify_shards
 from ledger.invariants.between import read_dues
 from ledger.local import LocalLedger
 from ledger.service import Transaction
+from tests.money.holds import capture_request, place
 from tests.money.requests import Client as App
 from tests.money.requests import change_wallet
 from tests.money.scratch import Databases, settings_of
@@ -117,10 +118,18 @@ class Across:
 
     async def ask(self, sender: WalletId, receiver: WalletId, task_timeout: timedelta | None = None) -> Payment:
         """A transfer of AMOUNT, perhaps not recorded yet; a dead worker's task is another's after `task_timeout`."""
-        request = self.request(sender, receiver)
+        return await self._sent(self.request(sender, receiver), task_timeout)
+
+    async def _sent(self, request: PaymentRequest, task_timeout: timedelta | None) -> Payment:
         handle = await starting.start_transfer(self.temporal, request, task_timeout)
         status = TransactionStatus.PROCESSING
         return Payment(request, handle, PaymentResult(transaction_id=request.transaction_id, status=status))
+
+    async def capture(self, sender: WalletId, receiver: WalletId) -> Payment:
+        """The same from a hold, whose rest is released."""
+        hold = await place(self.app, sender, OPENING)
+        asked = replace(capture_request(self.app, hold, receiver, AMOUNT, rest=True), plan=PLAN)
+        return await self._sent(asked, None)
 
     def request(self, sender: WalletId, receiver: WalletId) -> PaymentRequest:
         """A transfer of AMOUNT that nobody has asked for yet."""
@@ -220,6 +229,21 @@ async def across_to_a_frozen_wallet(across: Across) -> Payment:
     return payment
 
 
+async def across_from_a_hold(across: Across) -> Payment:
+    payment = await across.capture(*await across.pair())
+    await across.ended(payment, SUCCEEDED)
+    return payment
+
+
+async def across_from_a_hold_to_a_frozen_wallet(across: Across) -> Payment:
+    """The money comes back, and is free."""
+    sender, receiver = await across.pair()
+    await change_wallet(across.ledger, receiver, ChangeKind.FREEZE)
+    payment = await across.capture(sender, receiver)
+    await across.ended(payment, FAILED, DecisionCode.WALLET_FROZEN)
+    return payment
+
+
 async def across_parked_then_retried(across: Across) -> Payment:
     """The receiver's shard is down for long; then an operator does not want to wait for the next try."""
     sender, receiver = await across.pair()
@@ -286,6 +310,8 @@ async def across_terminated_then_swept(across: Across) -> Payment:
 WALKS: Final[tuple[Walk, ...]] = (
     across_paid,
     across_to_a_frozen_wallet,
+    across_from_a_hold,
+    across_from_a_hold_to_a_frozen_wallet,
     across_parked_then_retried,
     across_cancelled_while_parked,
     across_cancelled_though_received,
