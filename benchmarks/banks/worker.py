@@ -1,13 +1,15 @@
 """The worker with a second bank: `python -m benchmarks.banks.worker URL` serves the bank at URL as OTHER, too."""
 
-import asyncio
 import sys
 from contextlib import aclosing
 from typing import Final
 
+import uvloop
+
 from bank_adapters.breaker_states import SharedStates
 from bank_adapters.simulated.adapter import SimulatedBank
 from infra.redis import make_redis
+from infra.role import rest_collector
 from infra.settings import Settings, settings
 from tests.stack.bank import OTHER, other_bank
 from tests.workflow.worker_process import work_for
@@ -26,4 +28,5 @@ async def work(own: Settings, url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(settings(), sys.argv[1]))
+    rest_collector()  # As every role does.
+    uvloop.run(work(settings(), sys.argv[1]))
