@@ -1,9 +1,11 @@
 """Webhooks while parts of the way are missing, or are told to be impatient: each test runs what it wants to run."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from temporalio.service import RPCError
 
 from domain.contracts.webhooks import retries_workflow_id
 from domain.webhooks import DISABLED_NOTICE, DeliveryStatus, EndpointStatus
@@ -13,6 +15,7 @@ from tests.money.scratch import Databases
 from tests.stack.servers import Servers
 from tests.webhooks.receiver import Receiver, receiving, says
 from tests.webhooks.stage import on_the_way
+from tests.workflow.scene import until
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +79,15 @@ async def test_what_lost_its_workflow_gets_another(stage: Stage, app: Receiver) 
         way.happen(client)
         await way.until(endpoint, RETRYING)
         workflow = way.temporal.get_workflow_handle(retries_workflow_id(endpoint.endpoint_id))
-        await workflow.terminate()
+
+        async def terminated() -> bool:
+            """It is started after the delivery is seen as failed."""
+            with suppress(RPCError):
+                await workflow.terminate()
+                return True
+            return False
+
+        await until("its workflow is terminated", terminated)
         way.set(endpoint, DELIVERIES, "due_at = now() - interval '1 minute'")
     async with on_the_way(stage) as way:
         await way.until(endpoint, DELIVERED)

@@ -18,6 +18,11 @@ _READINGS: Final = 4
 _PRESSES: Final = 3
 """An update that the server has lost comes again under the same id with the next press, so it is taken once."""
 _CONFIRM: Final = "[data-testid='confirm-modal-button']:visible"
+_RUN_IS_OVER: Final = "workflow execution already completed"
+
+
+class ContinuedError(Exception):
+    """The page is of a run that has been continued by another one meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +76,20 @@ class TemporalUi:
         await self.page.locator("#update-id:visible").click()
 
     async def send_update(self, name: str, data: str) -> None:
-        """Send an Update and see that it was taken."""
+        """Send an Update and see that it was taken; by the latest run, as the guide says, where the page's is over."""
         await self.prepare_update(name, data)
-        await self.confirm()
+        try:
+            await self.confirm()
+        except ContinuedError:
+            latest = self.page.locator("dt", has_text="Latest Execution").locator("xpath=following-sibling::dd[1]//a")
+            await self.page.goto(f"{self.url}{await latest.get_attribute('href')}")
+            await self.prepare_update(name, data)
+            await self.confirm()
 
     async def confirm(self) -> None:
         """Press the dialog's button and see the dialog go; again where it stays, as the guide says.
 
-        Raises AssertionError with what the dialog says.
+        Raises ContinuedError, and AssertionError with what the dialog says.
         """
         button, said = self.page.locator(_CONFIRM), list[str]()
         await button.click()
@@ -87,6 +98,8 @@ class TemporalUi:
                 await expect(button).to_have_count(0, timeout=UNDER_LOAD_MS / _PRESSES)
             except AssertionError:
                 said.append(await self.page.locator("body").inner_text())
+                if _RUN_IS_OVER in said[-1]:
+                    raise ContinuedError from None
                 with suppress(TooLate):  # It has gone this moment, or its answer is still to come.
                     await button.click(timeout=1_000)
             else:
