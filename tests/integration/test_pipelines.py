@@ -26,14 +26,15 @@ async def narrow(database: Database) -> AsyncIterator[psycopg.AsyncConnection]:
     """A connection whose socket takes little before the other side has read it."""
     with database.connect() as owner:
         owner.execute(TABLE.encode())
-    async with await psycopg.AsyncConnection.connect(database.url(), prepare_threshold=2) as connection:
+    async with await psycopg.AsyncConnection.connect(
+        database.url(), autocommit=True, prepare_threshold=2
+    ) as connection:
         with socket.socket(fileno=os.dup(connection.pgconn.socket)) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SENT_AT_ONCE)
         yield connection
 
 
 async def test_a_large_statement_is_sent_to_its_end(narrow: psycopg.AsyncConnection) -> None:
-    await narrow.set_autocommit(True)
     pipeline = Pipeline(narrow)
     length = ("SELECT length(%(text)s::text), %(text)s::text", {"text": LARGE})
     async with asyncio.timeout(30):
@@ -47,7 +48,6 @@ async def test_a_large_statement_is_sent_to_its_end(narrow: psycopg.AsyncConnect
 
 async def test_a_transaction_waits_twice_for_an_answer(narrow: psycopg.AsyncConnection, tmp_path: Path) -> None:
     """Once for what it reads and once for what it writes: BEGIN and COMMIT travel with them."""
-    await narrow.set_autocommit(True)
     trace = tmp_path / "trace"
     with trace.open("w") as file:
         narrow.pgconn.trace(file.fileno())

@@ -221,12 +221,16 @@ async def across_paid(across: Across) -> Payment:
     return payment
 
 
-async def across_to_a_frozen_wallet(across: Across) -> Payment:
+async def _refused(across: Across, pay: Callable[[WalletId, WalletId], Awaitable[Payment]]) -> Payment:
     sender, receiver = await across.pair()
     await change_wallet(across.ledger, receiver, ChangeKind.FREEZE)
-    payment = await across.start(sender, receiver)
+    payment = await pay(sender, receiver)
     await across.ended(payment, FAILED, DecisionCode.WALLET_FROZEN)
     return payment
+
+
+async def across_to_a_frozen_wallet(across: Across) -> Payment:
+    return await _refused(across, across.start)
 
 
 async def across_from_a_hold(across: Across) -> Payment:
@@ -237,11 +241,7 @@ async def across_from_a_hold(across: Across) -> Payment:
 
 async def across_from_a_hold_to_a_frozen_wallet(across: Across) -> Payment:
     """The money comes back, and is free."""
-    sender, receiver = await across.pair()
-    await change_wallet(across.ledger, receiver, ChangeKind.FREEZE)
-    payment = await across.capture(sender, receiver)
-    await across.ended(payment, FAILED, DecisionCode.WALLET_FROZEN)
-    return payment
+    return await _refused(across, across.capture)
 
 
 async def across_parked_then_retried(across: Across) -> Payment:
