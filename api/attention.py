@@ -133,8 +133,9 @@ async def resolve_payment(
 ) -> Response:
     """Where the bank's interface gives no answer and it was learned by other ways.
 
-    `paid` credits a deposit and captures a withdrawal, `not_paid` fails it and frees its money. The bank is asked on:
-    where it says otherwise later, the payment parks again and nothing is moved.
+    `paid` (the bank has accepted it) credits a deposit and captures a withdrawal, `settled` (its statement has it) ends
+    either, `not_paid` fails it and frees its money. Unless it has settled, the bank is asked on: where it says
+    otherwise later, the payment parks again and nothing is moved.
     """
     found = await _found(backends, transaction_id)
     action = action_of(found, caller, ActionKind.RESOLVE, body, key)

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from api.schemas import Memo, RuleBody
 from domain.contracts.operators import BankOutcome
 
-PaymentOutcome = Literal[BankOutcome.PAID, BankOutcome.NOT_PAID]
+PaymentOutcome = Literal[BankOutcome.PAID, BankOutcome.SETTLED, BankOutcome.NOT_PAID]
 
 
 class RetryBody(RuleBody):

@@ -25,8 +25,10 @@ ByStep = Annotated[str | None, typer.Option(help="Those parked at this step, suc
 ByBank = Annotated[str | None, typer.Option(help="Those of this bank.")]
 ByAge = Annotated[int | None, typer.Option("--older-than", help="Those parked for at least so many seconds.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print which.")]
-Outcome = Annotated[str, typer.Argument(help="paid or not_paid")]
-Resolution = Annotated[str, typer.Argument(help="paid or not_paid; corrected, of a return that is no payment's")]
+Outcome = Annotated[str, typer.Argument(help="paid, settled or not_paid")]
+Resolution = Annotated[
+    str, typer.Argument(help="paid, settled or not_paid; corrected, of a return that is no payment's")
+]
 
 
 def operating(url: str | None, key: str, work: Callable[["OperatorsApi"], Awaitable[bool | None]]) -> None:

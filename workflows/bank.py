@@ -35,6 +35,8 @@ _SLOWEST_POLL: Final = timedelta(hours=1)
 _PAID: Final = (BankState.ACCEPTED, BankState.SETTLED)
 TAKEN_BACK: Final = "a cancelled payment that its bank has accepted is taken back there"
 """The change since which it is; histories from before it are replayed without."""
+OWN_WORD_FIRST: Final = "what a person says is dropped where the bank's own answer comes first"
+"""The change since which it is, and since which only `settled` says that a payment has settled."""
 _SENDS: Final = (PULL_FROM_BANK, PUSH_TO_BANK)
 _AT_THE_BANK: Final = (*_SENDS, LOOK_UP_AT_BANK, CANCEL_AT_BANK)
 _RULED_UNPAID: Final = BankReply(state=BankState.REFUSED, refusal_code=DecisionCode.RESOLVED_UNPAID)
@@ -80,9 +82,13 @@ class BankPayment(Payment):
             return f"What the bank did is known; {self.attention.step} waits for the ledger."
         if kind is ActionKind.RESOLVE and self.attention.reason == CONTRADICTION:
             return "The bank's own answer says otherwise: that takes two people, by a force."
-        if outcome is BankOutcome.PAID:
-            return "The payment has failed and its money is free again: have the bank undo it." if self._freed else None
-        return None if self._freed else self._why_not_unpaid()
+        if outcome is BankOutcome.NOT_PAID:
+            return None if self._freed else self._why_not_unpaid()
+        return "The payment has failed and its money is free again: have the bank undo it." if self._freed else None
+
+    def knows(self, outcome: BankOutcome) -> bool:
+        """Of what the bank has accepted, `paid` says nothing new."""
+        return outcome is BankOutcome.PAID and self._answer is not None
 
     def _why_not_unpaid(self) -> str | None:
         if self._answer is not None:
@@ -94,7 +100,8 @@ class BankPayment(Payment):
         cancelled and the bank never got it, or gives it back before it has moved any money."""
         assert self.first is not None
         if self.first.replayed:
-            self.ruling = await self._earlier_ruling()
+            earlier = await self._earlier_ruling()
+            self.ruling = self.ruling or earlier  # What was said meanwhile is newer.
         answer = await self._over_some_rail(activity)
         if self.cancel_requested and answer.state is BankState.ACCEPTED and answer.bank_payment_id is not None:
             answer = await self._taken_back(answer)
@@ -166,12 +173,22 @@ class BankPayment(Payment):
         return self.cancel_requested or self.ruling is not None
 
     def _as_ruled(self, ruling: OperatorAction) -> BankReply:
-        """What the bank would have answered; a word on what it had accepted says that it has settled."""
+        """What the bank would have answered."""
         self.ruling = None
         if ruling.outcome is BankOutcome.NOT_PAID:
             return _RULED_UNPAID
-        self._answer = BankReply(state=BankState.SETTLED if self._answer is not None else BankState.ACCEPTED)
+        settled = ruling.outcome is BankOutcome.SETTLED
+        if not settled and self._answer is not None:
+            settled = not workflow.patched(OWN_WORD_FIRST)
+        self._answer = BankReply(state=BankState.SETTLED if settled else BankState.ACCEPTED)
         return self._answer
+
+    def _overtaken(self) -> None:
+        """The bank has answered while a person said what it did: that counts, unless they said more than it does."""
+        if self.ruling is None or self.ruling.outcome is BankOutcome.SETTLED or self._freed:
+            return
+        if workflow.patched(OWN_WORD_FIRST):
+            self.ruling = None
 
     async def _earlier_ruling(self) -> OperatorAction | None:
         """What a person told a run before this one, which may have ended between their word and its effect."""
@@ -255,6 +272,7 @@ class BankPayment(Payment):
         reply = await asking
         if reply.state in _PAID:
             self._answer = reply
+        self._overtaken()
         return reply
 
     @property

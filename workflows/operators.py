@@ -36,6 +36,7 @@ ATTEMPT: Final = timedelta(seconds=15)
 _ABANDON: Final = workflow.HandlerUnfinishedPolicy.ABANDON
 _NOT_PARKED: Final = "The payment is not parked; it is trying by itself."
 _ANONYMOUS: Final = 'Say who you are and why: {"by": "your name", "reason": "why"}.'
+_NO_NEWS: Final = "The bank has accepted it, and our books have it: say `settled` once its statement has it, too."
 API_ONLY: Final = (
     "What moves money by a person's word goes through the operators' API, which records who it was: "
     "sagapay attention resolve."
@@ -100,7 +101,7 @@ class Operated:
 
     @resolve.validator
     def _may_resolve(self, command: OperatorCommand) -> None:
-        self._demand_rulable(ActionKind.RESOLVE, command)
+        self._demand_news(self._demand_rulable(ActionKind.RESOLVE, command))
 
     @workflow.update(
         name=FORCE_UPDATE,
@@ -113,7 +114,7 @@ class Operated:
 
     @force.validator
     def _may_force(self, command: OperatorCommand) -> None:
-        self._demand_rulable(ActionKind.FORCE, command)
+        self._demand_news(self._demand_rulable(ActionKind.FORCE, command))
 
     def why_not_cancel(self) -> str | None:
         """Why it is too late to cancel, or None."""
@@ -123,6 +124,10 @@ class Operated:
         """Why a person's word on what the bank did is of no use here, or None."""
         return "No bank takes part in a transfer: retry it, or cancel it."
 
+    def knows(self, outcome: BankOutcome) -> bool:
+        """Whether the bank itself has said so already."""
+        return False
+
     async def _rule(self, kind: ActionKind, command: OperatorCommand) -> str:
         action = await self._recorded(kind, command)
         # What it was recorded for may have gone by meanwhile: a bank's own answer comes first.
@@ -131,7 +136,7 @@ class Operated:
         self._woken = True
         return f"going on as {command.outcome}"
 
-    def _demand_rulable(self, kind: ActionKind, command: OperatorCommand) -> None:
+    def _demand_rulable(self, kind: ActionKind, command: OperatorCommand) -> BankOutcome:
         if self.attention is None:
             raise refused(CANNOT_RESOLVE, _NOT_PARKED)
         try:
@@ -140,9 +145,14 @@ class Operated:
         except (InvalidId, ValueError):
             raise refused(CANNOT_RESOLVE, API_ONLY) from None
         if outcome is BankOutcome.CORRECTED:
-            raise refused(CANNOT_RESOLVE, "Of a payment the bank has said `paid` or `not_paid`.")
+            raise refused(CANNOT_RESOLVE, "Of a payment the bank has said `paid`, `settled` or `not_paid`.")
         if reason := self.why_not_rule(kind, outcome):
             raise refused(CANNOT_RESOLVE, reason)
+        return outcome
+
+    def _demand_news(self, outcome: BankOutcome) -> None:
+        if self.knows(outcome):
+            raise refused(CANNOT_RESOLVE, _NO_NEWS)
 
     async def _recorded(self, kind: ActionKind, command: OperatorCommand) -> OperatorAction | None:
         """What the ledger has recorded of this command, now if it came from Temporal. Raises cannot_resolve."""

@@ -22,9 +22,13 @@ class ActionKind(StrEnum):
 
 
 class BankOutcome(StrEnum):
-    """What a person says that the bank has done; with a return that is no payment's, that it has put it right."""
+    """What a person says that the bank has done; with a return that is no payment's, that it has put it right.
+
+    It has `paid` what it has accepted and will settle in its time, and `settled` what its statement has.
+    """
 
     PAID = "paid"
+    SETTLED = "settled"
     NOT_PAID = "not_paid"
     CORRECTED = "corrected"
 

@@ -127,6 +127,17 @@ async def test_a_word_with_evidence_frees_the_money(rest: Stage, impatient: Call
     await heal(rest, fault)
 
 
+async def test_what_the_statement_has_ends_a_payment_of_a_silent_bank(rest: Stage, impatient: Caller) -> None:
+    person, transaction_id, fault = await parked(rest, impatient)
+    told = await rest.operator.post(f"/v1/attention/{transaction_id}/resolve", WORD | {"outcome": "settled"})
+    assert told.status_code == 200, told.text
+    assert (await final(rest, transaction_id))["status"] == "succeeded"
+    assert await rest.posted(person) < 1_000
+    (action,) = (await detail(rest.operator, transaction_id))["actions"]
+    assert (action["outcome"], action["state"]) == ("settled", "accepted")
+    await heal(rest, fault)
+
+
 async def test_a_force_takes_two_people(rest: Stage, impatient: Caller, second_operator: Caller) -> None:
     person, transaction_id, fault = await parked(rest, impatient)
     body = WHY | {"outcome": "not_paid"}

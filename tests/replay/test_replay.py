@@ -107,6 +107,11 @@ CORPORA = {
     "v0.1-operators": OF_OPERATORS,
     "v0.1-suspense": {"return_corrected"},
     "v0.1-webhooks": {"webhook_retries"},
+    "v0.1-settled": {
+        "deposit_resolved_as_settled",
+        "deposit_resolved_as_the_bank_answers",
+        "withdrawal_resolved_as_settled",
+    },
     "v0.1-captures": {"across_from_a_hold", "across_from_a_hold_to_a_frozen_wallet"},
 }
 

@@ -6,6 +6,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
+from bank_adapters.port import PaymentState
 from domain import search_attributes
 from domain.contracts.operators import ActionKind, BankOutcome
 from domain.contracts.returns import RETURN_WORKFLOW, return_workflow_id
@@ -20,6 +21,8 @@ from tests.workflow.scene import Scene, until
 
 _NOT_NOW: Final = (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION)
 """What an update meets whose workflow has ended, or whose worker has lost a workflow task: people try again."""
+_OUTCOMES: Final = {PaymentState.ACCEPTED: BankOutcome.PAID, PaymentState.SETTLED: BankOutcome.SETTLED}
+"""What people say of what moves or has moved money."""
 _RUNNING_PAYMENTS: Final = "ExecutionStatus = 'Running' AND WorkflowType IN ('{}')".format(
     "', '".join((DEPOSIT_WORKFLOW, WITHDRAWAL_WORKFLOW, TRANSFER_WORKFLOW))
 )
@@ -42,7 +45,7 @@ async def retried(made: Made) -> bool:
 
 
 async def ruled_by_books(scene: Scene, made: Made) -> BankOutcome | None:
-    """Once the payment is parked, say of it what the bank's books say; None where it has ended by itself."""
+    """Once the payment is parked, say of it what the bank's books say; None where that is known, or it has ended."""
 
     async def parked_or_over() -> bool:
         payment = (await our_payments(scene))[made.transaction_id]
@@ -52,7 +55,9 @@ async def ruled_by_books(scene: Scene, made: Made) -> BankOutcome | None:
     if (await scene.transaction(made.payment)).attention is None:
         return None
     paid = (await bank_books(scene)).paid(made.transaction_id)
-    outcome = BankOutcome.NOT_PAID if paid is None else BankOutcome.PAID
+    outcome = BankOutcome.NOT_PAID if paid is None else _OUTCOMES[paid.state]
+    if outcome is BankOutcome.PAID and (await our_payments(scene))[made.transaction_id].accepted:
+        return None  # The bank has said so itself before it fell silent: there is nothing new in its books.
     if made.planned.remedy is Remedy.FORCE:
         await _forced(scene, made, outcome)
     else:

@@ -1,6 +1,7 @@
 """Paths on which the bank gives no answer and a person says what it did, rightly or wrongly. Nothing moves twice."""
 
 import asyncio
+from dataclasses import replace
 
 from temporalio.client import WorkflowUpdateFailedError
 
@@ -13,12 +14,13 @@ from domain.ids import ActionId
 from domain.transactions import TransactionStatus
 from tests.workflow.operators import current_details, refusal_of, retry, sweep
 from tests.workflow.paths import path
-from tests.workflow.scene import OPENING, PERSISTENT, Payment, Person, Scene
+from tests.workflow.scene import OPENING, PERSISTENT, Payment, Person, Scene, until
 
 SUCCEEDED, FAILED = TransactionStatus.SUCCEEDED, TransactionStatus.FAILED
-PAID, NOT_PAID = BankOutcome.PAID, BankOutcome.NOT_PAID
+PAID, SETTLED, NOT_PAID = BankOutcome.PAID, BankOutcome.SETTLED, BankOutcome.NOT_PAID
 MARIA, JOHN = "operator:maria", "operator:john"
 LONG_SECONDS = 3600
+ANSWERS_AFTER_SECONDS = 1
 UNHURRIED = RetryPlan(quick_retry_seconds=2, slow_retry_seconds=5, settlement_poll_seconds=0.2)
 """Leaves a person time between two tries."""
 
@@ -135,6 +137,76 @@ async def deposit_resolved_as_paid(scene: Scene) -> Payment:
     await scene.eventually(payment, "step.posted credit_deposit")
     assert await scene.money(person) == (700, 0)
     await scene.admin.remove_fault(silent)
+    await scene.finish(payment, SUCCEEDED)
+    assert await scene.all_of(person) == (700, 0, OPENING - 700)
+    return payment
+
+
+@path
+async def deposit_resolved_as_settled(scene: Scene) -> Payment:
+    """The bank has accepted it and fallen silent: `paid` is no news and settles nothing, `settled` ends it."""
+    person = await scene.person()
+    await scene.misbehave(person, FaultKind.SETTLE_LATER, Operation.PULL, times=1, seconds=LONG_SECONDS)
+    silent = await scene.misbehave(person, FaultKind.DOWN, Operation.LOOK_UP)
+    payment = await scene.deposit(person, 700, UNHURRIED)
+    await scene.parked(payment, "bank_unavailable")
+    assert await scene.money(person) == (700, 0)
+    action_id = await asked(scene, payment, ActionKind.RESOLVE, PAID)
+    assert await refusal_of(tell(payment, ActionKind.RESOLVE, action_id, PAID)) == CANNOT_RESOLVE
+    assert (await scene.transaction(payment)).status is TransactionStatus.PROCESSING
+    await ruled(scene, payment, SETTLED)
+    await scene.finish(payment, SUCCEEDED)
+    assert await scene.money(person) == (700, 0)
+    await scene.admin.remove_fault(silent)
+    await scene.admin.settle_now(f"{payment.transaction_id}:deposit")
+    assert await scene.at_bank(person) == OPENING - 700
+    return payment
+
+
+@path
+async def withdrawal_resolved_as_settled(scene: Scene) -> Payment:
+    """The bank has paid and says nothing: its statement has it, so nobody waits for its word."""
+    person = await scene.person(balance=1_000)
+    silent = await _silent_after(scene, person, Operation.PUSH)
+    payment = await scene.withdraw(person, 300, PERSISTENT)
+    await scene.parked(payment, "bank_unavailable")
+    await ruled(scene, payment, SETTLED)
+    await scene.finish(payment, SUCCEEDED)
+    await scene.admin.remove_fault(silent)
+    assert await scene.all_of(person) == (700, 0, OPENING - 700)
+    return payment
+
+
+@path
+async def deposit_resolved_as_the_bank_answers(scene: Scene) -> Payment:
+    """The bank says itself that it has accepted it, while a person says so: said once, and not of its settlement."""
+    person = await scene.person()
+    await scene.misbehave(person, FaultKind.SETTLE_LATER, Operation.PULL, times=1, seconds=LONG_SECONDS)
+    silent = await _silent_after(scene, person, Operation.PULL)
+    payment = await scene.deposit(
+        person, 700, replace(UNHURRIED, quick_retry_seconds=5, slow_retry_seconds=LONG_SECONDS)
+    )
+    await scene.parked(payment)
+    await scene.admin.remove_fault(silent)
+    slow = await scene.misbehave(person, FaultKind.SLOW, Operation.LOOK_UP, times=1, seconds=ANSWERS_AFTER_SECONDS)
+    action_id = await asked(scene, payment, ActionKind.RESOLVE, PAID)
+
+    async def is_asked() -> bool:
+        await retry(payment)
+        return await scene.struck(slow) > 0
+
+    await until("the bank is asked", is_asked)
+    assert await tell(payment, ActionKind.RESOLVE, action_id, PAID) == "going on as paid"
+    await scene.eventually(payment, "step.posted credit_deposit")
+    await scene.admin.remove_fault(slow)
+    again = await scene.misbehave(person, FaultKind.SLOW, Operation.LOOK_UP, seconds=0.01)
+
+    async def is_asked_again() -> bool:
+        return await scene.struck(again) > 1
+
+    await until("the bank is asked whether it has settled", is_asked_again)
+    assert (await scene.transaction(payment)).status is TransactionStatus.PROCESSING
+    await scene.admin.settle_now(f"{payment.transaction_id}:deposit")
     await scene.finish(payment, SUCCEEDED)
     assert await scene.all_of(person) == (700, 0, OPENING - 700)
     return payment
