@@ -17,6 +17,8 @@ _READINGS: Final = 4
 """The UI asks a worker for the details, which may be late on a busy machine."""
 _PRESSES: Final = 3
 """An update that the server has lost comes again under the same id with the next press, so it is taken once."""
+_RUNS: Final = 5
+"""In tests a payment is continued after a few attempts, and a busy machine is slow to send what was pressed."""
 _CONFIRM: Final = "[data-testid='confirm-modal-button']:visible"
 _RUN_IS_OVER: Final = "workflow execution already completed"
 
@@ -60,9 +62,18 @@ class TemporalUi:
         raise missing
 
     async def choose(self, action: str) -> None:
-        """*More Actions*, and one of them."""
-        await self.page.get_by_role("button", name="More Actions").click()
-        await self.page.get_by_role("menuitem", name=action).click()
+        """*More Actions*, and one of them; again where the menu closes because the page has changed."""
+        item = self.page.get_by_role("menuitem", name=action)
+        for _ in range(_READINGS):
+            if not await item.is_visible():
+                await self.page.get_by_role("button", name="More Actions").click()
+            try:
+                await item.click(timeout=UNDER_LOAD_MS / _READINGS)
+            except TooLate as error:
+                missing = error
+            else:
+                return
+        raise missing
 
     async def prepare_update(self, name: str, data: str) -> None:
         """*Send an Update*: the dialog filled in, and not sent yet."""
@@ -77,14 +88,17 @@ class TemporalUi:
 
     async def send_update(self, name: str, data: str) -> None:
         """Send an Update and see that it was taken; by the latest run, as the guide says, where the page's is over."""
-        await self.prepare_update(name, data)
-        try:
-            await self.confirm()
-        except ContinuedError:
+        for _ in range(_RUNS):
+            await self.prepare_update(name, data)
+            try:
+                await self.confirm()
+            except ContinuedError as error:
+                over = error
+            else:
+                return
             latest = self.page.locator("dt", has_text="Latest Execution").locator("xpath=following-sibling::dd[1]//a")
             await self.page.goto(f"{self.url}{await latest.get_attribute('href')}")
-            await self.prepare_update(name, data)
-            await self.confirm()
+        raise over
 
     async def confirm(self) -> None:
         """Press the dialog's button and see the dialog go; again where it stays, as the guide says.
