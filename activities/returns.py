@@ -34,7 +34,7 @@ from domain.money import Money
 from domain.returns import CALENDAR_DAYS, GRACE_DAYS, may_still_return
 from domain.transactions import Step, TransactionKind, TransactionStatus
 from ledger.directory import Directory
-from ledger.service import LedgerService, Transaction
+from ledger.service import AccountStatus, LedgerService, Transaction
 
 OVERLAP: Final = timedelta(hours=1)
 """Read again each time, for lines that were booked late: who meets a return twice books it once."""
@@ -97,7 +97,7 @@ class ReturnActivities:
             if (why := await self._why_not(payment, request)) is not None:
                 return await self._suspended(request, why)
             item = await self._matched(request)
-            if item is not None and item.cleared_as is Clearance.CORRECTED:
+            if item is not None and item.cleared_as not in (None, Clearance.MATCHED):
                 return ReturnOutcome(unmatched=Unmatched(item.reason), detail=item.detail, suspended=_known(item))
             await self._ledger.take_step(
                 StepCommand(transaction_id=payment.transaction_id, step=_RETURNS[payment.kind], notice=request.notice)
@@ -106,24 +106,27 @@ class ReturnActivities:
 
     @activity.defn(name=CLEAR_RETURN)
     async def clear_return(self, claim: ActionClaim) -> SuspenseItem:
-        """Take a return off the suspense account, because the bank has put it right; recorded with who said so.
+        """Take a return off the suspense account, because the bank has put it right, or never will and two operators
+        write it off; recorded with who said so.
 
-        Raises cannot_resolve where that is not recorded, or the return was a payment's after all; retryable:
+        Raises cannot_resolve where that is not recorded, or the item has ended otherwise; retryable:
         ledger_unavailable.
         """
+        outcome = Clearance(claim.outcome)
         with as_failures():
             action = await self._ledger.take_action(claim)
             item = await self._ledger.clear_suspense(
                 Clearing(
                     item_id=claim.transaction_id,
-                    outcome=Clearance.CORRECTED,
+                    outcome=outcome,
                     by=action.by,
                     reason=action.reason,
                     evidence=action.evidence,
+                    approved_by=action.approved_by,
                 )
             )
-            if item.cleared_as is not Clearance.CORRECTED:
-                raise CannotResolve("It has been matched with its payment meanwhile, and is booked.")
+            if item.cleared_as is not outcome:
+                raise CannotResolve(f"It has been {item.cleared_as} meanwhile, as its timeline says.")
         return item
 
     @activity.defn(name=FOLLOW_RETURN)
@@ -188,7 +191,19 @@ class ReturnActivities:
                     return None
                 return _unmatched(Unmatched.TWICE, f"{payment.transaction_id} came back before, as {first}.")
             case TransactionStatus.SUCCEEDED:
-                return _why_not_booked(payment, request, request.settled_at or await self._settled_at(payment))
+                settled_at = request.settled_at or await self._settled_at(payment)
+                return _why_not_booked(payment, request, settled_at) or await self._closed(payment)
+
+    async def _closed(self, payment: Transaction) -> ReturnOutcome | None:
+        """Why a withdrawal that came back has no wallet to go to, if that is closed: it is so for ever."""
+        if payment.kind is not TransactionKind.WITHDRAWAL or payment.source_wallet_id is None:
+            return None
+        wallet = await self._ledger.wallet(payment.source_wallet_id)
+        if wallet is None or wallet.status is not AccountStatus.CLOSED:
+            return None
+        return _unmatched(
+            Unmatched.WALLET_CLOSED, f"{wallet.wallet_id} is closed: what came back has no wallet to go to."
+        )
 
     async def _settled_at(self, payment: Transaction) -> datetime:
         """When we heard that it has settled, in business time: where the bank does not say when it did."""

@@ -50,6 +50,14 @@ class ForceBody(RuleBody):
     outcome: PaymentOutcome
 
 
+class WriteOffReturnBody(RuleBody):
+    """Nobody will put a return right that was no payment's; a second operator has to approve."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"outcome": "written_off", "reason": "Dispute 88, lost"}})
+
+    outcome: Literal[BankOutcome.WRITTEN_OFF]
+
+
 class ApproveBody(RuleBody):
     """Agree to what another operator has proposed."""
 

@@ -1,4 +1,4 @@
-"""What operators do about batches and returns that need a person: list them, look at one, retry, resolve."""
+"""What operators do about batches and returns that need a person: list them, look at one, retry, resolve, write off."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +10,8 @@ from pydantic import Field
 
 from api.answers import answer
 from api.attention import LONGEST_PAGE, Filter, action_of
-from api.attention_bodies import ResolveReturnBody, RetryBody
+from api.attention_bodies import ApproveBody, ResolveReturnBody, RetryBody, WriteOffReturnBody
+from api.attention_views import ActionView, view_of_action
 from api.backends import Backends, Reach
 from api.cursors import read_workflows_cursor, workflows_cursor
 from api.idempotency import KeyHeader, demand_key, fingerprint_of, record_of
@@ -24,6 +25,7 @@ from domain.contracts.operators import ActionKind
 from domain.contracts.payments import Attention
 from domain.contracts.returns import TAKE_RETURN, bank_and_reference
 from domain.errors import (
+    CannotApprove,
     CannotResolve,
     CannotRetry,
     Forbidden,
@@ -32,7 +34,7 @@ from domain.errors import (
     NotFound,
     WorkflowsUnavailable,
 )
-from domain.ids import TransactionId
+from domain.ids import ActionId, TransactionId
 
 router: Final = APIRouter(route_class=JsonRoute, tags=["operators"])
 log = structlog.get_logger("api.audit")
@@ -151,6 +153,52 @@ async def resolve_parked_return(
     done = await backends.operating.tell(item, replace(action, outcome=body.outcome, evidence=body.evidence))
     log.info("workflow.told", workflow_id=workflow_id, kind="resolve", by=done.by, reason=body.reason)
     return answer(_view(await parked.one(workflow_id)))
+
+
+@router.post(
+    "/v1/attention/workflows/{workflow_id}/force",
+    response_model=ActionView,
+    responses={
+        **success(200, "It is proposed; nothing has happened yet."),
+        **problems((*WRITES, NotFound, IdempotencyKeyReused, WorkflowsUnavailable, CannotResolve)),
+    },
+    summary="Propose to write off a return that was no payment's (operators)",
+)
+async def propose_write_off_of_return(
+    workflow_id: WorkflowId, body: WriteOffReturnBody, caller: Operator, backends: Reach, key: KeyHeader = None
+) -> Response:
+    """What nobody will put right is ours to bear, or to keep, when another operator approves it."""
+    item = await _item(backends, workflow_id)
+    action = action_of(item, caller, ActionKind.FORCE, body, key)
+    proposed = await backends.operating.ask(item, replace(action, outcome=body.outcome))
+    log.info("workflow.told", workflow_id=workflow_id, kind="force", by=proposed.by, reason=body.reason)
+    return answer(view_of_action(proposed))
+
+
+@router.post(
+    "/v1/attention/workflows/{workflow_id}/force/{action_id}/approve",
+    response_model=ActionView,
+    responses={
+        **success(200, "It is off the suspense account, and its workflow has ended."),
+        **problems((*WRITES, NotFound, IdempotencyKeyReused, WorkflowsUnavailable, CannotApprove, CannotResolve)),
+    },
+    summary="Approve that a return is written off (operators)",
+)
+async def approve_write_off_of_return(
+    workflow_id: WorkflowId,
+    action_id: ActionId,
+    *,
+    body: ApproveBody,
+    caller: Operator,
+    backends: Reach,
+    key: KeyHeader = None,
+) -> Response:
+    """With another key than that of who proposed it. Approving twice is the same as once."""
+    demand_key(key, body)
+    item = await _item(backends, workflow_id)
+    done = await backends.operating.approve(item, action_id, caller, body.reason)
+    log.info("workflow.told", workflow_id=workflow_id, kind="approve", by=asked_by(caller), reason=body.reason)
+    return answer(view_of_action(done))
 
 
 @dataclass(frozen=True, slots=True)

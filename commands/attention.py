@@ -192,16 +192,16 @@ async def _all(api: OperatorsApi, wanted: Wanted, call: str, body: Mapping[str, 
     return found
 
 
-async def propose(api: OperatorsApi, console: Console, transaction_id: str, body: Mapping[str, str]) -> None:
+async def propose(api: OperatorsApi, console: Console, named: str, body: Mapping[str, str]) -> None:
     """Propose a force, and print how another operator approves it. Raises CallRefused."""
-    action = await api.tell(transaction_id, "force", body)
+    action = await api.tell(named, "force", body)
     console.print(f"{action['action_id']} is proposed. Another operator approves it:", soft_wrap=True)
-    console.print(f"sagapay attention approve {transaction_id} {action['action_id']} --why …", soft_wrap=True)
+    console.print(f"sagapay attention approve {named} {action['action_id']} --why …", soft_wrap=True)
 
 
-async def approve(api: OperatorsApi, console: Console, transaction_id: str, action_id: str, why: str) -> None:
+async def approve(api: OperatorsApi, console: Console, named: str, action_id: str, why: str) -> None:
     """Approve what another operator has proposed. Raises CallRefused."""
-    action = await api.tell(transaction_id, f"force/{action_id}/approve", {"reason": why})
+    action = await api.tell(named, f"force/{action_id}/approve", {"reason": why})
     console.print(f"{action['action_id']} is {action['state']}", soft_wrap=True)
 
 

@@ -20,12 +20,13 @@ Url = Annotated[str | None, typer.Option(help="The API; by default the local one
 Why = Annotated[str, typer.Option(help="Why; recorded with who you are.")]
 Parked = Annotated[str | None, typer.Argument(help="txn_…, tb_… or return:…, or a filter instead")]
 Resolved = Annotated[str | None, typer.Argument(help="txn_… or return:…, or a filter instead")]
+Forced = Annotated[str, typer.Argument(help="txn_… or return:…")]
 ByReason = Annotated[str | None, typer.Option(help="Those parked for this reason, such as bank_unavailable.")]
 ByStep = Annotated[str | None, typer.Option(help="Those parked at this step, such as push_to_bank.")]
 ByBank = Annotated[str | None, typer.Option(help="Those of this bank.")]
 ByAge = Annotated[int | None, typer.Option("--older-than", help="Those parked for at least so many seconds.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print which.")]
-Outcome = Annotated[str, typer.Argument(help="paid, settled or not_paid")]
+Outcome = Annotated[str, typer.Argument(help="paid, settled or not_paid; written_off, of a return")]
 Resolution = Annotated[
     str, typer.Argument(help="paid, settled or not_paid; corrected, of a return that is no payment's")
 ]
@@ -116,17 +117,17 @@ def resolve_attention(
 
 
 @attention.command("force")
-def force_attention(outcome: Outcome, transaction_id: str, key: Key, why: Why, url: Url = None) -> None:
-    """Propose to end a payment against what the bank says; another operator approves."""
+def force_attention(outcome: Outcome, named: Forced, key: Key, why: Why, url: Url = None) -> None:
+    """Propose to end a payment against what the bank says, or to write a return off; another operator approves."""
     from commands import attention as commands
 
     body = {"outcome": outcome, "reason": why}
-    operating(url, key, lambda api: commands.propose(api, _console, transaction_id, body))
+    operating(url, key, lambda api: commands.propose(api, _console, named, body))
 
 
 @attention.command("approve")
-def approve_attention(transaction_id: str, action_id: str, key: Key, why: Why, url: Url = None) -> None:
+def approve_attention(named: Forced, action_id: str, key: Key, why: Why, url: Url = None) -> None:
     """Approve what another operator has proposed."""
     from commands import attention as commands
 
-    operating(url, key, lambda api: commands.approve(api, _console, transaction_id, action_id, why))
+    operating(url, key, lambda api: commands.approve(api, _console, named, action_id, why))

@@ -74,6 +74,8 @@ class Step(StrEnum):
     SUSPEND_INCOMING = "suspend_incoming"
     CLEAR_OUTGOING = "clear_outgoing"
     CLEAR_INCOMING = "clear_incoming"
+    WRITE_OFF_OUTGOING = "write_off_outgoing"
+    WRITE_OFF_INCOMING = "write_off_incoming"
     WRITE_OFF_DEBT = "write_off_debt"
 
 

@@ -25,9 +25,11 @@ Bookkeeping (wallets and `due_to` are credit-normal, bank settlement, clearing a
 | suspend_incoming | bank settlement | suspense | | |
 | clear_outgoing | bank settlement | suspense | | |
 | clear_incoming | suspense | bank settlement | | |
+| write_off_outgoing | losses | suspense | | |
+| write_off_incoming | suspense | losses | | |
 | write_off_debt | losses | receivable | | |
 
-The last five are no payment's: they book what a bank has taken from us or sent to us and is not, or not yet, any
+The last seven are no payment's: they book what a bank has taken from us or sent to us and is not, or not yet, any
 payment's (`ledger/suspense.py`), and debts that two operators write off (`ledger/write_offs.py`).
 
 A transfer to another shard is sent in place of settled; due to and due from are kept for each other shard. It is
@@ -206,8 +208,24 @@ RULES: Final[Mapping[Step, Rule]] = MappingProxyType(
         ),
         Step.SUSPEND_OUTGOING: Rule(debit=Role.SUSPENSE, credit=Role.SETTLEMENT),
         Step.SUSPEND_INCOMING: Rule(debit=Role.SETTLEMENT, credit=Role.SUSPENSE),
-        Step.CLEAR_OUTGOING: Rule(debit=Role.SETTLEMENT, credit=Role.SUSPENSE, after=Step.SUSPEND_OUTGOING),
-        Step.CLEAR_INCOMING: Rule(debit=Role.SUSPENSE, credit=Role.SETTLEMENT, after=Step.SUSPEND_INCOMING),
+        Step.CLEAR_OUTGOING: Rule(
+            debit=Role.SETTLEMENT,
+            credit=Role.SUSPENSE,
+            after=Step.SUSPEND_OUTGOING,
+            not_after=Step.WRITE_OFF_OUTGOING,
+        ),
+        Step.CLEAR_INCOMING: Rule(
+            debit=Role.SUSPENSE,
+            credit=Role.SETTLEMENT,
+            after=Step.SUSPEND_INCOMING,
+            not_after=Step.WRITE_OFF_INCOMING,
+        ),
+        Step.WRITE_OFF_OUTGOING: Rule(
+            debit=Role.LOSSES, credit=Role.SUSPENSE, after=Step.SUSPEND_OUTGOING, not_after=Step.CLEAR_OUTGOING
+        ),
+        Step.WRITE_OFF_INCOMING: Rule(
+            debit=Role.SUSPENSE, credit=Role.LOSSES, after=Step.SUSPEND_INCOMING, not_after=Step.CLEAR_INCOMING
+        ),
         Step.WRITE_OFF_DEBT: Rule(debit=Role.LOSSES, credit=Role.RECEIVABLE),
     }
 )

@@ -1,7 +1,7 @@
 """What a bank has moved and is no payment's yet: on a suspense account, until it is put right or matched.
 
-An item is posted and cleared on the two accounts that its place gives it, both locked before anything is read: two who
-do the same at once come one after the other, and the second finds what the first has done.
+An item is posted and cleared on the accounts that its place gives it, all locked before anything is read: two who do
+the same at once come one after the other, and the second finds what the first has done.
 """
 
 from collections.abc import Collection, Mapping
@@ -26,7 +26,8 @@ _ITEM: Final = """
     SELECT i.*, e.detail ->> 'outcome' AS cleared_as
     FROM ledger.suspense_items i
     LEFT JOIN ledger.transaction_events e
-           ON e.transaction_id = i.item_id AND e.type = 'step.posted' AND e.step IN ('clear_outgoing', 'clear_incoming')
+           ON e.transaction_id = i.item_id AND e.type = 'step.posted'
+          AND e.step IN ('clear_outgoing', 'clear_incoming', 'write_off_outgoing', 'write_off_incoming')
 """
 _BY_REFERENCE: Final = f"{_ITEM} WHERE i.bank = %(bank)s AND i.return_reference = %(return_reference)s"
 _BY_ID: Final = f"{_ITEM} WHERE i.item_id = %(item_id)s::uuid"
@@ -40,6 +41,7 @@ _ADD: Final = """
 
 _SUSPENDS: Final = {False: Step.SUSPEND_OUTGOING, True: Step.SUSPEND_INCOMING}
 _CLEARS: Final = {False: Step.CLEAR_OUTGOING, True: Step.CLEAR_INCOMING}
+_WRITES_OFF: Final = {False: Step.WRITE_OFF_OUTGOING, True: Step.WRITE_OFF_INCOMING}
 
 Wanted = dict[Role, SystemAccount]
 
@@ -65,20 +67,11 @@ class Suspense:
     async def clear(self, clearing: Clearing) -> SuspenseItem:
         """Take an item off the suspense account, once; what was done first stays, and is answered. Raises NotFound."""
         shard = self._shards.of(clearing.item_id)
-        async with pipelined(shard.engine) as pipeline:
-            (found,) = await pipeline.run((_BY_ID, {"item_id": str(clearing.item_id.uuid)}))
-            if not found:
-                raise NotFound(f"There is no suspense item {clearing.item_id}.")
-            step = _CLEARS[found[0].moved > 0]
-            wanted = _wanted(step, _item_of(found[0]), clearing.item_id)
-            book, (row,) = await _lock(pipeline, wanted, (_BY_ID, {"item_id": str(clearing.item_id.uuid)}))
-            item = _item_of(row)
-            if item.cleared_as is not None:
-                return item
-            said = {"outcome": clearing.outcome, "by": clearing.by, "reason": clearing.reason}
-            evidence = {"evidence": clearing.evidence} if clearing.evidence else {}
-            await pipeline.run_and_commit(self._posting(item, step, wanted, book, said | evidence))
-        return replace(item, cleared_as=clearing.outcome)
+        while True:
+            try:
+                return await self._clear(shard, clearing)
+            except SystemAccountsMissing as missing:
+                await posting.open_accounts(shard.engine, missing.accounts)
 
     async def find(self, bank: str, return_reference: str) -> SuspenseItem | None:
         """The item of a bank's return, if it ever was one."""
@@ -87,6 +80,24 @@ class Suspense:
         async with pipelined(shard.engine) as pipeline:
             (rows,) = await pipeline.run((_BY_REFERENCE, wanted))
         return _item_of(rows[0]) if rows else None
+
+    async def _clear(self, shard: Shard, clearing: Clearing) -> SuspenseItem:
+        steps = _WRITES_OFF if clearing.outcome is Clearance.WRITTEN_OFF else _CLEARS
+        async with pipelined(shard.engine) as pipeline:
+            (found,) = await pipeline.run((_BY_ID, {"item_id": str(clearing.item_id.uuid)}))
+            if not found:
+                raise NotFound(f"There is no suspense item {clearing.item_id}.")
+            step = steps[found[0].moved > 0]
+            wanted = _wanted(step, _item_of(found[0]), clearing.item_id)
+            book, (row,) = await _lock(pipeline, wanted, (_BY_ID, {"item_id": str(clearing.item_id.uuid)}))
+            item = _item_of(row)
+            if item.cleared_as is not None:
+                return item
+            said = {"outcome": clearing.outcome, "by": clearing.by, "reason": clearing.reason}
+            proof = {"evidence": clearing.evidence, "approved_by": clearing.approved_by}
+            said |= {name: value for name, value in proof.items() if value}
+            await pipeline.run_and_commit(self._posting(item, step, wanted, book, said))
+        return replace(item, cleared_as=clearing.outcome)
 
     async def _suspend(
         self, shard: Shard, item: NewSuspenseItem, proposed: TransactionId, wanted: Wanted

@@ -69,6 +69,10 @@ _KNOWN: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "the payment is ours, and its code's window for returns is over.",
             "whether the bank takes it back when it is disputed.",
         ),
+        Unmatched.WALLET_CLOSED: (
+            "the payment is ours, it came back whole and in time, and its wallet has been closed meanwhile.",
+            "where its owner wants the money. It cannot be paid into the wallet.",
+        ),
         Unmatched.NEVER_PAID: (
             "the payment failed here, and the bank says that it was paid and came back.",
             "why the bank said otherwise before: look at the payment's timeline.",
@@ -134,7 +138,8 @@ def return_details(
     else:
         books = (
             f"It is on the suspense account since {suspended.since.isoformat(timespec='seconds')}, as "
-            f"`{suspended.item_id}`. When the bank has put it right, say so with `sagapay attention resolve corrected`."
+            f"`{suspended.item_id}`. When the bank has put it right, say so: `sagapay attention resolve corrected`. "
+            "If it never will, two people write it off: `sagapay attention force written_off`."
         )
     return _parked(
         head,

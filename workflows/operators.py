@@ -144,7 +144,7 @@ class Operated:
             outcome = BankOutcome(command.outcome)
         except (InvalidId, ValueError):
             raise refused(CANNOT_RESOLVE, API_ONLY) from None
-        if outcome is BankOutcome.CORRECTED:
+        if outcome in (BankOutcome.CORRECTED, BankOutcome.WRITTEN_OFF):
             raise refused(CANNOT_RESOLVE, "Of a payment the bank has said `paid`, `settled` or `not_paid`.")
         if reason := self.why_not_rule(kind, outcome):
             raise refused(CANNOT_RESOLVE, reason)

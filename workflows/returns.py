@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
         return_workflow_id,
     )
     from domain.contracts.suspense import SuspenseItem
-    from domain.contracts.workflows import CANNOT_RESOLVE, RESOLVE_UPDATE, OperatorCommand
+    from domain.contracts.workflows import CANNOT_RESOLVE, FORCE_UPDATE, RESOLVE_UPDATE, OperatorCommand
     from domain.errors import InvalidId
     from domain.ids import ActionId
     from workflows import attributes
@@ -43,6 +43,7 @@ _HEARTBEAT: Final = timedelta(seconds=10)
 _READING: Final = timedelta(minutes=10)
 _PATIENCE_WITH_A_BANK: Final = timedelta(minutes=2)
 SLOW_RETRY: Final = timedelta(hours=1)
+_SAID: Final = {ActionKind.RESOLVE: "put right", ActionKind.FORCE: "written off"}
 
 
 @workflow.defn(name=WATCH_RETURNS_WORKFLOW)
@@ -107,7 +108,8 @@ class WatchReturnsWorkflow:
 class ReturnWorkflow(Parkable):
     """Takes one settled payment back: books it, then stops on the bank account what the code forbids.
 
-    What is no return of ours goes to suspense and parks: a person talks to the bank, and says when it has put it right.
+    What is no return of ours, or has no wallet to go to, goes to suspense and parks: a person talks to the bank, and
+    says when it has put it right; or two write it off.
     """
 
     @workflow.init
@@ -124,36 +126,22 @@ class ReturnWorkflow(Parkable):
     @workflow.update(name=RESOLVE_UPDATE, description="The bank has put it right. Only through the operators' API.")
     async def resolve(self, command: OperatorCommand) -> str:
         """Take the return off the suspense account: a person has it from the bank, and can show so."""
-        suspended = self._suspended
-        assert suspended is not None, "the validator has seen it"
-        claim = ActionClaim(
-            action_id=ActionId(command.action_id),
-            transaction_id=suspended.item_id,
-            kind=ActionKind.RESOLVE,
-            recorded=True,
-            by=command.by,
-            reason=command.reason,
-            outcome=command.outcome,
-            step=TAKE_RETURN,
-            since=suspended.since,
-        )
-        try:
-            cleared: SuspenseItem = await workflow.execute_activity(
-                CLEAR_RETURN,
-                claim,
-                result_type=SuspenseItem,
-                start_to_close_timeout=_ATTEMPT,
-                retry_policy=_RETRIES,
-                summary=f"put right, says {command.by}"[:200],
-            )
-        except ActivityError as error:
-            raise error.cause or error from None
-        self._suspended = replace(suspended, cleared_as=cleared.cleared_as)
-        self.wake()
-        return "off the suspense account"
+        return await self._cleared(ActionKind.RESOLVE, command)
 
     @resolve.validator
     def _may_resolve(self, command: OperatorCommand) -> None:
+        self._demand_open(command, BankOutcome.CORRECTED)
+
+    @workflow.update(name=FORCE_UPDATE, description="Two people write it off. Only through the operators' API.")
+    async def force(self, command: OperatorCommand) -> str:
+        """Take the return off the suspense account: two people have agreed that nobody will put it right."""
+        return await self._cleared(ActionKind.FORCE, command)
+
+    @force.validator
+    def _may_force(self, command: OperatorCommand) -> None:
+        self._demand_open(command, BankOutcome.WRITTEN_OFF)
+
+    def _demand_open(self, command: OperatorCommand, outcome: BankOutcome) -> None:
         if self._suspended is None:
             raise refused(CANNOT_RESOLVE, "It is on no suspense account.")
         if self._suspended.cleared_as is not None:
@@ -162,8 +150,37 @@ class ReturnWorkflow(Parkable):
             ActionId.parse(command.action_id)
         except InvalidId:
             raise refused(CANNOT_RESOLVE, API_ONLY) from None
-        if command.outcome != BankOutcome.CORRECTED:
-            raise refused(CANNOT_RESOLVE, "Of a return that is no payment's only `corrected` can be said.")
+        if command.outcome != outcome:
+            raise refused(CANNOT_RESOLVE, f"Of a return that is no payment's only `{outcome}` can be said so.")
+
+    async def _cleared(self, kind: ActionKind, command: OperatorCommand) -> str:
+        suspended = self._suspended
+        assert suspended is not None, "the validator has seen it"
+        claim = ActionClaim(
+            action_id=ActionId(command.action_id),
+            transaction_id=suspended.item_id,
+            kind=kind,
+            recorded=True,
+            by=command.by,
+            reason=command.reason,
+            outcome=command.outcome,
+            step=TAKE_RETURN,
+            since=suspended.since,
+        )
+        try:
+            item: SuspenseItem = await workflow.execute_activity(
+                CLEAR_RETURN,
+                claim,
+                result_type=SuspenseItem,
+                start_to_close_timeout=_ATTEMPT,
+                retry_policy=_RETRIES,
+                summary=f"{_SAID[kind]}, says {command.by}"[:200],
+            )
+        except ActivityError as error:
+            raise error.cause or error from None
+        self._suspended = replace(suspended, cleared_as=item.cleared_as)
+        self.wake()
+        return "off the suspense account"
 
     async def _book(self) -> ReturnOutcome:
         booked = await self._take_back()

@@ -22,7 +22,7 @@ class ActionKind(StrEnum):
 
 
 class BankOutcome(StrEnum):
-    """What a person says that the bank has done; with a return that is no payment's, that it has put it right.
+    """What a person says that the bank has done; of a return, that it has put it right, or never will.
 
     It has `paid` what it has accepted and will settle in its time, and `settled` what its statement has.
     """
@@ -31,6 +31,7 @@ class BankOutcome(StrEnum):
     SETTLED = "settled"
     NOT_PAID = "not_paid"
     CORRECTED = "corrected"
+    WRITTEN_OFF = "written_off"
 
 
 class Via(StrEnum):

@@ -36,13 +36,14 @@ _OF_A_RETURN: Final = "return"
 
 
 class Unmatched(StrEnum):
-    """Why a return is no payment's: it goes to suspense and parks, and a person talks to the bank."""
+    """Why a return is no payment's, or has no wallet to go to: it goes to suspense and parks, and a person acts."""
 
     UNKNOWN = "return_unknown"
     WRONG_AMOUNT = "return_wrong_amount"
     TWICE = "return_twice"
     LATE = "return_late"
     NEVER_PAID = "return_never_paid"
+    WALLET_CLOSED = "return_wallet_closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,10 +12,15 @@ from domain.ids import BUCKETS, TransactionId
 
 
 class Clearance(StrEnum):
-    """How an item has ended: the bank has put it right, or it was a payment's after all and is booked as its return."""
+    """How an item has ended.
+
+    The bank has put it right, it was a payment's after all and is booked as its return, or nobody will ever put it
+    right, and two operators have said so.
+    """
 
     CORRECTED = "corrected"
     MATCHED = "matched"
+    WRITTEN_OFF = "written_off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +58,17 @@ class SuspenseItem(NewSuspenseItem):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clearing:
-    """Take an item off the suspense account. `by` says who, `evidence` how it can be proved what the bank did."""
+    """Take an item off the suspense account.
+
+    `by` says who, `evidence` how it can be proved what the bank did, `approved_by` who has agreed to a write-off.
+    """
 
     item_id: TransactionId
     outcome: Clearance
     by: str
     reason: str
     evidence: str | None = None
+    approved_by: str | None = None
 
 
 def suspense_bucket(bank: str, return_reference: str) -> int:

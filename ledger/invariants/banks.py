@@ -46,11 +46,15 @@ def _per_bank(kind: str, statuses: str, more: str = "") -> str:
     """
 
 
-# Open items: posted and not cleared.
-_SUSPENDED: Final = """
-    SELECT i.bank, i.currency, i.moved, i.created_at FROM ledger.suspense_items i
+# What is on our accounts at the banks: posted and not cleared. What is written off has left the suspense account only.
+_MOVED: Final = """
+    SELECT i.bank, i.currency, i.moved FROM ledger.suspense_items i
     WHERE NOT EXISTS (SELECT FROM ledger.transaction_steps s WHERE s.transaction_id = i.item_id
                       AND s.step IN ('clear_outgoing', 'clear_incoming') AND s.outcome = 'posted')
+"""
+_SUSPENDED: Final = f"""{_MOVED}
+      AND NOT EXISTS (SELECT FROM ledger.transaction_steps s WHERE s.transaction_id = i.item_id
+                      AND s.step IN ('write_off_outgoing', 'write_off_incoming') AND s.outcome = 'posted')
 """
 
 CLEARING: Final = NothingIn(
@@ -65,13 +69,13 @@ CLEARING: Final = NothingIn(
 SETTLED: Final = NothingIn(
     number=8,
     name="settled payments",
-    sentence="Bank settlement holds exactly what finished payments have settled, and what is in suspense.",
+    sentence="Bank settlement holds exactly what finished payments have settled, and what suspense items have moved.",
     rows=Rows.TRANSACTIONS,
     goes=Pass.WHOLE,
     query=_per_bank(
         "bank_settlement",
         "'succeeded', 'failed', 'returned'",
-        f"UNION ALL SELECT bank, currency, moved FROM ({_SUSPENDED}) open_items",
+        f"UNION ALL SELECT bank, currency, moved FROM ({_MOVED}) kept_items",
     ),
 )
 
@@ -126,7 +130,7 @@ _OURS: Final = """
         SELECT i.bank, i.currency, 0, least(0, CASE WHEN s.step LIKE 'suspend_%' THEN -i.moved ELSE i.moved END),
                greatest(0, CASE WHEN s.step LIKE 'suspend_%' THEN -i.moved ELSE i.moved END), 1
         FROM ledger.suspense_items i JOIN ledger.transaction_steps s ON s.transaction_id = i.item_id
-        WHERE s.created_at > :asked_at
+        WHERE s.created_at > :asked_at AND s.step NOT LIKE 'write_off_%'
     ) parts GROUP BY bank, currency
 """
 

@@ -77,8 +77,14 @@ WRITTEN_OFF: Final = NothingIn(
         SELECT coalesce(m.currency, a.currency) AS subject,
                format('losses are %s, %s was written off', coalesce(a.balance, 0), coalesce(m.amount, 0)) AS detail
         FROM (
-            SELECT currency, sum(written_off) AS amount FROM ledger.write_offs
-            JOIN ledger.write_off_marks USING (write_off_id) WHERE mark = 'approved' GROUP BY currency
+            SELECT currency, sum(amount) AS amount FROM (
+                SELECT currency, written_off AS amount FROM ledger.write_offs
+                JOIN ledger.write_off_marks USING (write_off_id) WHERE mark = 'approved'
+                UNION ALL
+                SELECT i.currency, -i.moved FROM ledger.suspense_items i
+                JOIN ledger.transaction_steps s ON s.transaction_id = i.item_id
+                WHERE s.step IN ('write_off_outgoing', 'write_off_incoming') AND s.outcome = 'posted'
+            ) lost GROUP BY currency
         ) m FULL JOIN (
             SELECT currency, sum(balance) AS balance FROM ledger.accounts WHERE kind = 'losses' GROUP BY currency
         ) a USING (currency)
@@ -93,6 +99,14 @@ WRITTEN_OFF: Final = NothingIn(
             SELECT transaction_id FROM ledger.transaction_steps WHERE step = 'write_off_debt' AND outcome = 'posted'
         ) s ON s.transaction_id = w.write_off_id
         WHERE w.write_off_id IS NULL OR s.transaction_id IS NULL OR w.asked_by = w.marked_by OR w.written_off > w.amount
+        UNION ALL
+        SELECT 'txn_' || replace(s.transaction_id::text, '-', ''), s.step || ' by less than two people''s word'
+        FROM ledger.transaction_steps s
+        WHERE s.step IN ('write_off_outgoing', 'write_off_incoming') AND NOT EXISTS (
+            SELECT FROM ledger.operator_actions a JOIN ledger.operator_action_marks m USING (action_id)
+            WHERE a.transaction_id = s.transaction_id AND a.outcome = 'written_off' AND m.mark = 'approved'
+              AND m.marked_by <> a.asked_by
+        )
     """,
 )
 

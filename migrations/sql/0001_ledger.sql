@@ -106,7 +106,7 @@ CREATE TABLE ledger.operator_actions (
     transaction_id  uuid NOT NULL,
     kind            text NOT NULL CHECK (kind IN ('retry', 'cancel', 'resolve', 'force')),
     via             text NOT NULL CHECK (via IN ('api', 'temporal')),
-    outcome         text CHECK (outcome IN ('paid', 'settled', 'not_paid', 'corrected')),
+    outcome         text CHECK (outcome IN ('paid', 'settled', 'not_paid', 'corrected', 'written_off')),
     evidence        text CHECK (evidence <> ''),
     asked_by        text NOT NULL,
     reason          text NOT NULL,

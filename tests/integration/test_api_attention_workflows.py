@@ -7,17 +7,22 @@ from rich.console import Console
 
 from commands import attention as commands
 from domain.contracts.batches import BatchCounts, BatchRequest
-from domain.contracts.returns import return_workflow_id
+from domain.contracts.payments import PAYMENT_QUEUE, ReturnNotice
+from domain.contracts.returns import RETURN_WORKFLOW, ReturnOutcome, ReturnRequest, return_workflow_id
 from domain.contracts.suspense import Clearance, Clearing
 from domain.ids import BatchId, UserId, WalletId
+from domain.money import Money
 from infra.batches import start_batch
 from tests.money.batches import new_batch, unused_key
 from tests.money.requests import Client as App
 from tests.money.suspense import line_of
-from tests.rest.stage import Person, Stage, new_key
+from tests.rest.stage import Caller, Person, Stage, new_key
 from tests.traffic.patience import eventually
 
 WHY = {"reason": "A test"}
+RIGHT = {"outcome": "corrected", "evidence": "line 8", **WHY}
+WRITTEN_OFF = {"outcome": "written_off", **WHY}
+OFF = "write_off_outgoing"
 LIST = "/v1/attention/workflows"
 
 
@@ -96,24 +101,62 @@ async def test_parked_batches_are_listed_shown_and_retried(rest: Stage) -> None:
     assert result == BatchCounts(succeeded=1)
 
 
-async def test_only_what_is_on_a_suspense_account_can_be_put_right(rest: Stage) -> None:
-    body = {"outcome": "corrected", "evidence": "line 8", **WHY}
+@pytest.mark.parametrize(
+    ("call", "body", "wrong"),
+    [("resolve", RIGHT, {"outcome": "paid"}), ("force", WRITTEN_OFF, {"outcome": "corrected"})],
+)
+async def test_only_what_is_on_a_suspense_account_can_be_put_right_or_written_off(
+    rest: Stage, call: str, body: dict[str, str], wrong: dict[str, str]
+) -> None:
     sender, receiver = await rest.funded(1_000), await rest.person()
     batch = await parked_batch(rest, sender, WalletId.new(WalletId(receiver.wallet_id).bucket))
-    refused = await rest.operator.post(f"{LIST}/{batch}/resolve", body)
+    refused = await rest.operator.post(f"{LIST}/{batch}/{call}", body)
     assert (refused.status_code, refused.json()["code"]) == (409, "cannot_resolve")
-    nobodys = await rest.operator.post(f"{LIST}/return:simulator:ret_none/resolve", body)
+    nobodys = await rest.operator.post(f"{LIST}/return:simulator:ret_none/{call}", body)
     assert nobodys.status_code == 404
-    paid = await rest.operator.post(f"{LIST}/return:simulator:ret_none/resolve", body | {"outcome": "paid"})
-    assert (paid.status_code, paid.json()["code"]) == (400, "invalid_request")
-    assert (await rest.app.post(f"{LIST}/return:simulator:ret_none/resolve", body)).status_code == 403
+    invalid = await rest.operator.post(f"{LIST}/return:simulator:ret_none/{call}", body | wrong)
+    assert (invalid.status_code, invalid.json()["code"]) == (400, "invalid_request")
+    assert (await rest.app.post(f"{LIST}/return:simulator:ret_none/{call}", body)).status_code == 403
+
+
+async def test_writing_a_return_off_takes_two_people(rest: Stage, second_operator: Caller) -> None:
+    line = line_of(f"ret_{new_key()}", -40, "simulator")
+    request = ReturnRequest(
+        bank=line.bank,
+        reference=line.reference,
+        amount=Money(40, "USD"),
+        returned_at=line.returned_at,
+        notice=ReturnNotice(reference=line.return_reference, code=line.code),
+        moved=line.moved,
+    )
+    named = return_workflow_id(line.bank, line.return_reference)
+    booking = await rest.temporal.start_workflow(
+        RETURN_WORKFLOW, request, id=named, task_queue=PAYMENT_QUEUE, result_type=ReturnOutcome
+    )
+
+    async def on_suspense() -> bool:
+        return (await rest.operator.get(f"{LIST}/{named}")).json().get("attention") is not None
+
+    await eventually("it is parked", on_suspense)
+    proposed = await rest.operator.post(f"{LIST}/{named}/force", WRITTEN_OFF)
+    assert (proposed.status_code, proposed.json()["state"]) == (200, "asked"), proposed.text
+    approve = f"{LIST}/{named}/force/{proposed.json()['action_id']}/approve"
+    alone = await rest.operator.post(approve, WHY)
+    assert (alone.status_code, alone.json()["code"]) == (409, "cannot_approve")
+    agreed = [await second_operator.post(approve, WHY) for _ in range(2)]
+    assert [(each.status_code, each.json()["state"]) for each in agreed] == [(200, "accepted")] * 2
+    outcome = await booking.result()
+    assert outcome.suspended is not None
+    assert outcome.suspended.cleared_as is Clearance.WRITTEN_OFF
+    (told,) = [line for line in await rest.backends.ledger.timeline(outcome.suspended.item_id) if line.step == OFF]
+    assert told.detail["approved_by"] == agreed[0].json()["approved_by"] != told.detail["by"]
 
 
 async def test_a_return_whose_workflow_has_ended_stays_on_the_suspense_account(rest: Stage) -> None:
     """Nobody is there who could take it off: it is refused, and the item is as it was."""
     item = await rest.backends.ledger.suspend(line_of(f"ret_{new_key()}", -30, "simulator"))
     named = return_workflow_id(item.bank, item.return_reference)
-    body = {"outcome": "corrected", "evidence": "line 8", **WHY}
+    body = RIGHT
     key = new_key()
     told = [await rest.operator.post(f"{LIST}/{named}/resolve", body, key) for _ in range(2)]
     assert [(each.status_code, each.json()["code"]) for each in told] == [(409, "cannot_resolve")] * 2

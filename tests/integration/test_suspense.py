@@ -13,7 +13,7 @@ from ledger.invariants import BankBalance, Finding, verify
 from ledger.local import LocalLedger
 from tests.money.records import Records
 from tests.money.requests import Client
-from tests.money.suspense import line_of
+from tests.money.suspense import JOHN, MARIA, agreed, line_of, write_off
 
 OUT, IN = -700, 450
 
@@ -117,7 +117,8 @@ async def test_read_again_and_by_many_at_once_it_is_booked_once(client: Client, 
 
 async def test_cleared_by_two_at_once_the_first_one_stays(client: Client, records: Records) -> None:
     item = await _suspended(client, OUT)
-    outcomes = [Clearance.CORRECTED, Clearance.MATCHED] * 10
+    await agreed(client.ledger, item)
+    outcomes = [Clearance.CORRECTED, Clearance.MATCHED, Clearance.WRITTEN_OFF] * 7
     cleared = await asyncio.gather(*(client.ledger.clear_suspense(_clearing(item, outcome)) for outcome in outcomes))
     assert len({found.cleared_as for found in cleared}) == 1
     assert records.system("suspense") == 0
@@ -130,6 +131,33 @@ async def test_many_items_of_both_signs_at_once_add_up(ledger: LocalLedger, clie
     left = sum(item.moved for item in items if not item.moved % 2)
     assert records.system("suspense") == left
     assert _wrong(await _statements(ledger, client, left), client) == []
+
+
+@pytest.mark.parametrize("moved", [OUT, IN])
+async def test_written_off_it_stays_at_the_bank_and_is_ours_to_bear(
+    ledger: LocalLedger, client: Client, records: Records, moved: int
+) -> None:
+    item = await _suspended(client, moved)
+    assert await write_off(client.ledger, item) == replace(item, cleared_as=Clearance.WRITTEN_OFF)
+    assert (records.system("bank_settlement"), records.system("suspense")) == (moved, 0)
+    assert records.system("losses") == -moved
+    assert _wrong(await _statements(ledger, client, moved), client) == []
+    told = [line.detail for line in await client.ledger.timeline(item.item_id) if "write_off" in str(line.step)]
+    assert told == [{"outcome": "written_off", "by": MARIA, "reason": "the dispute is lost", "approved_by": JOHN}]
+    again = await client.ledger.clear_suspense(_clearing(item))
+    assert again.cleared_as is Clearance.WRITTEN_OFF
+
+
+async def test_written_off_while_the_banks_are_asked_it_is_no_difference(ledger: LocalLedger, client: Client) -> None:
+    (shard,), item = ledger.shards.all, await _suspended(client, OUT)
+    await agreed(client.ledger, item)
+
+    async def read_banks() -> list[BankBalance]:
+        await client.ledger.clear_suspense(_clearing(item, Clearance.WRITTEN_OFF))
+        return [BankBalance(bank=client.bank, currency="USD", minor_units=0)]
+
+    findings = {finding.name: finding for finding in await verify(shard.engine, read_banks)}
+    assert _wrong(findings["bank statements"], client) != []
 
 
 async def test_there_is_nothing_to_clear_that_was_never_suspended(client: Client) -> None:

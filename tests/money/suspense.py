@@ -4,11 +4,15 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from domain.contracts.suspense import Clearance, Clearing, NewSuspenseItem
+from domain.contracts.operators import ActionKind, BankOutcome, NewAction, OperatorAction, Via
+from domain.contracts.returns import TAKE_RETURN
+from domain.contracts.suspense import Clearance, Clearing, NewSuspenseItem, SuspenseItem
+from domain.ids import ActionId
 from ledger.service import LedgerService
 from tests.money.corruptions import breaking
 
 BANK: Final = "erring"
+MARIA, JOHN = "operator:maria", "operator:john"
 
 SUSPENSE_CORRUPTIONS: Final = (
     breaking(
@@ -39,6 +43,19 @@ SUSPENSE_CORRUPTIONS: Final = (
         "UPDATE ledger.suspense_items SET bank = 'other' WHERE item_id = {cleared item}",
         "postings as ruled",
     ),
+    breaking(
+        "one person alone has written an item off",
+        """UPDATE ledger.operator_action_marks m SET marked_by = a.asked_by FROM ledger.operator_actions a
+        WHERE a.action_id = m.action_id AND m.mark = 'approved' AND a.transaction_id = {written-off item}""",
+        "write-offs",
+    ),
+    breaking(
+        "more of an item was written off than there was",
+        "UPDATE ledger.suspense_items SET moved = moved + 1 WHERE item_id = {written-off item}",
+        "write-offs",
+        "settled payments",
+        "postings as ruled",
+    ),
     breaking("an item may be changed", "ALTER TABLE ledger.suspense_items DISABLE TRIGGER immutable", "triggers"),
 )
 
@@ -58,15 +75,50 @@ def line_of(return_reference: str, moved: int, bank: str = BANK) -> NewSuspenseI
     )
 
 
+async def agreed(ledger: LedgerService, item: SuspenseItem) -> OperatorAction:
+    """Two people have said that nobody will put it right."""
+    asked = NewAction(
+        action_id=ActionId.new(item.item_id.bucket),
+        transaction_id=item.item_id,
+        kind=ActionKind.FORCE,
+        via=Via.API,
+        by=MARIA,
+        reason="the dispute is lost",
+        outcome=BankOutcome.WRITTEN_OFF,
+        step=TAKE_RETURN,
+        since=item.since,
+    )
+    recorded = await ledger.ask_action(asked)
+    return await ledger.approve_action(recorded.action_id, JOHN, "I have seen the letter")
+
+
+async def write_off(ledger: LedgerService, item: SuspenseItem) -> SuspenseItem:
+    """What they said, done."""
+    action = await agreed(ledger, item)
+    return await ledger.clear_suspense(
+        Clearing(
+            item_id=item.item_id,
+            outcome=Clearance.WRITTEN_OFF,
+            by=action.by,
+            reason=action.reason,
+            approved_by=action.approved_by,
+        )
+    )
+
+
 async def suspend_in_every_way(ledger: LedgerService) -> dict[str, UUID]:
-    """Two items that are open and one that was cleared; their ids by what they are."""
+    """Two items that are open, one that was cleared, and two that were written off; their ids by what they are."""
     gone = await ledger.suspend(line_of("ret_gone", -70))
     came = await ledger.suspend(line_of("ret_came", 70))
     cleared = await ledger.suspend(line_of("ret_cleared", -30))
     told = Clearing(item_id=cleared.item_id, outcome=Clearance.CORRECTED, by="maria", reason="called", evidence="4711")
     await ledger.clear_suspense(told)
+    lost, kept = [await ledger.suspend(line_of(f"ret_given_up_{moved}", moved)) for moved in (-20, 20)]
+    for item in (lost, kept):
+        await write_off(ledger, item)
     return {
         "outgoing item": gone.item_id.uuid,
         "incoming item": came.item_id.uuid,
         "cleared item": cleared.item_id.uuid,
+        "written-off item": lost.item_id.uuid,
     }

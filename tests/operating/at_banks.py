@@ -1,7 +1,6 @@
 """Runbooks of payments whose bank is silent, late, or contradicts itself."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,7 +13,7 @@ from domain.errors import DecisionCode
 from domain.ids import ActionId
 from domain.money import Money
 from domain.transactions import TransactionStatus
-from tests.operating.desk import WAITS_FOR_A_PERSON, Desk
+from tests.operating.desk import ACTIONS, WAITS_FOR_A_PERSON, Desk
 from tests.operating.performing import performs
 from tests.operating.runbook import Runbook
 from tests.operating.temporal_ui import TemporalUi
@@ -24,7 +23,6 @@ from tests.workflow.scene import OPENING, Payment, Person, Scene, until
 
 SUCCEEDED, FAILED = TransactionStatus.SUCCEEDED, TransactionStatus.FAILED
 AN_HOUR = 3600
-_ACTION = re.compile(r"act_[0-9a-f]{32}")
 UNHURRIED_BUT_LONG = RetryPlan(quick_retry_seconds=5, slow_retry_seconds=5, settlement_poll_seconds=0.2)
 IMPATIENT_WITH_WORKERS = RetryPlan(quick_retry_seconds=1, slow_retry_seconds=600, settlement_poll_seconds=0.2)
 
@@ -145,7 +143,7 @@ async def bank_contradicts_itself(desk: Desk, book: Runbook) -> None:
 async def _forced(desk: Desk, book: Runbook, payment: Payment) -> None:
     """One proposes, another approves; nobody alone."""
     printed = await desk.shell(book.take("sh"), payment=payment.transaction_id, key=desk.maria)
-    (action,) = set(_ACTION.findall(printed))
+    (action,) = set(ACTIONS.findall(printed))
     recorded = await desk.scene.ledger.actions(payment.transaction_id)
     assert {each.action_id: each.state for each in recorded}[ActionId(action)] is ActionState.ASKED
     await desk.shell(book.take("sh"), payment=payment.transaction_id, action=action, key=desk.john)

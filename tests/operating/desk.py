@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,6 +30,8 @@ from worker import build_workers
 WAITS_FOR_A_PERSON: Final = RetryPlan(quick_retry_seconds=5, slow_retry_seconds=600, settlement_poll_seconds=0.2)
 """Quick enough to be parked soon, long enough for an attempt that gets no answer to end by itself."""
 GRACE_SECONDS: Final = 10.0
+ACTIONS: Final = re.compile(r"act_[0-9a-f]{32}")
+"""What the command prints of what was proposed."""
 
 
 class Troubled:

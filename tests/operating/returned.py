@@ -16,7 +16,7 @@ from domain.ids import TransactionId
 from domain.money import Money
 from domain.transactions import TransactionStatus
 from tests.money.requests import change_wallet
-from tests.operating.desk import Desk
+from tests.operating.desk import ACTIONS, Desk
 from tests.operating.performing import performs
 from tests.operating.runbook import Runbook
 from tests.workflow.returning import Booking, booking_of, deposited, give_back, parked, watch
@@ -40,6 +40,7 @@ class Returned:
         self.scene = scene
         self.person: Person
         self.bookings: dict[str, Booking] = {}
+        self.closed: list[Booking] = []
         self.windows = pytest.MonkeyPatch()
         self._brought: asyncio.Task[None] | None = None
 
@@ -61,6 +62,7 @@ class Returned:
         ]
         never = await self._failed()
         await (await give_back(scene, twice, "R01")).result()
+        self.closed = [await _back_to_a_closed_wallet(scene, amount) for amount in (60, 61)]
         self.windows.setattr(return_activities, "may_still_return", _over)
         unknown = self._instruction(150)
         await scene.bank.pull(unknown)
@@ -145,6 +147,41 @@ async def return_twice(desk: Desk, book: Runbook) -> None:
 @performs("return_never_paid")
 async def return_never_paid(desk: Desk, book: Runbook) -> None:
     await _corrected(desk, book, Unmatched.NEVER_PAID, AMOUNTS[Unmatched.NEVER_PAID])
+
+
+@performs("return_wallet_closed")
+async def return_wallet_closed(desk: Desk, book: Runbook) -> None:
+    """One owner is paid in another way; another cannot be found, and two people keep the money."""
+    scene = desk.scene
+    condition = next(block.text for block in book.left if block.words == "FILTER")
+    paid, lost = (await returned_of(desk)).closed
+    stranger = await scene.person()
+    async with desk.opened(book.reason, book.filter, paid.id) as ui:
+        await ui.reads("suspense account")
+        await scene.bank.push(
+            PaymentInstruction(
+                reference=f"{TransactionId.new(7)}:withdrawal",
+                account_token=stranger.customer.account_token,
+                amount=Money(60, "USD"),
+            )
+        )
+        await desk.shell(book.take("sh"), booking=paid.id)
+    async with desk.opened(book.reason, condition, lost.id):
+        printed = await desk.shell(book.take("sh"), booking=lost.id, key=desk.maria)
+        (action,) = set(ACTIONS.findall(printed))
+        await desk.shell(book.take("sh"), booking=lost.id, action=action, key=desk.john)
+    ended = [(await booking.result()).suspended for booking in (paid, lost)]
+    assert [each and each.cleared_as for each in ended] == [Clearance.CORRECTED, Clearance.WRITTEN_OFF]
+
+
+async def _back_to_a_closed_wallet(scene: Scene, amount: int) -> Booking:
+    person = await scene.person(balance=amount)
+    payment = await scene.withdraw(person, amount)
+    await scene.finish(payment, TransactionStatus.SUCCEEDED)
+    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.CLOSE)
+    booking = await give_back(scene, payment, "R03")
+    await parked(scene, booking, Unmatched.WALLET_CLOSED)
+    return booking
 
 
 @performs("return_late")

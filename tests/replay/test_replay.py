@@ -112,6 +112,7 @@ CORPORA = {
         "deposit_resolved_as_the_bank_answers",
         "withdrawal_resolved_as_settled",
     },
+    "v0.1-written-off": {"return_to_a_closed_wallet", "return_written_off"},
     "v0.1-captures": {"across_from_a_hold", "across_from_a_hold_to_a_frozen_wallet"},
 }
 

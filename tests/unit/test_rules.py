@@ -165,8 +165,14 @@ def test_the_page_says_what_the_code_does(step: Step) -> None:
 def test_what_is_cleared_undoes_what_was_suspended() -> None:
     pairs = dict(zip(SUSPENDING, (Step.CLEAR_OUTGOING, Step.CLEAR_INCOMING), strict=True))
     nobodys = {step for step, rule in RULES.items() if rule.kind is None}
-    assert nobodys == {*pairs, *pairs.values(), Step.WRITE_OFF_DEBT}
+    written_off = dict(zip(SUSPENDING, (Step.WRITE_OFF_OUTGOING, Step.WRITE_OFF_INCOMING), strict=True))
+    assert nobodys == {*pairs, *pairs.values(), *written_off.values(), Step.WRITE_OFF_DEBT}
     for suspending, clearing in pairs.items():
         assert RULES[clearing].after is suspending
         assert (RULES[clearing].debit, RULES[clearing].credit) == (RULES[suspending].credit, RULES[suspending].debit)
         assert RULES[clearing].leads_to is None
+    for suspending, writing_off in written_off.items():
+        rule = RULES[writing_off]
+        assert (rule.after, rule.not_after) == (suspending, pairs[suspending])
+        assert {rule.debit, rule.credit} == {Role.SUSPENSE, Role.LOSSES}
+        assert (rule.debit is Role.SUSPENSE) is (RULES[suspending].credit is Role.SUSPENSE)

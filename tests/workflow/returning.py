@@ -14,19 +14,30 @@ from domain.contracts.returns import (
     WATCH_RETURNS_WORKFLOW,
     ReturnOutcome,
     Suspended,
+    Unmatched,
     WatchReport,
     WatchRequest,
     bank_and_reference,
     return_workflow_id,
 )
 from domain.contracts.suspense import Clearance
-from domain.contracts.workflows import RESOLVE_UPDATE, RETRY_UPDATE, OperatorCommand
+from domain.contracts.wallets import ChangeKind
+from domain.contracts.workflows import (
+    CANNOT_RESOLVE,
+    FORCE_UPDATE,
+    RESOLVE_UPDATE,
+    RETRY_UPDATE,
+    OperatorCommand,
+)
 from domain.ids import ActionId, TransactionId
 from domain.money import Money
 from domain.transactions import TransactionStatus
+from tests.money.requests import change_wallet
+from tests.workflow.operators import refusal_of
 from tests.workflow.scene import PATIENCE_SECONDS, Payment, Person, Scene, until
 
 SUCCEEDED = TransactionStatus.SUCCEEDED
+JOHN = "operator:john"
 
 Booking = WorkflowHandle[object, ReturnOutcome]
 
@@ -96,24 +107,23 @@ async def return_parked(scene: Scene) -> str:
     return booking.id
 
 
-async def resolution(scene: Scene, suspended: Suspended) -> OperatorCommand:
-    """What the API tells a return whose bank has put it right, and has recorded."""
+async def resolution(scene: Scene, suspended: Suspended, kind: ActionKind = ActionKind.RESOLVE) -> OperatorCommand:
+    """What the API tells a return, and has recorded: its bank has put it right, or (a FORCE) it is written off."""
+    outcome = BankOutcome.CORRECTED if kind is ActionKind.RESOLVE else BankOutcome.WRITTEN_OFF
     action = NewAction(
         action_id=ActionId.new(suspended.item_id.bucket),
         transaction_id=suspended.item_id,
-        kind=ActionKind.RESOLVE,
+        kind=kind,
         via=Via.API,
         by="operator:maria",
         reason="called",
-        outcome=BankOutcome.CORRECTED,
-        evidence="ticket 4711",
+        outcome=outcome,
+        evidence="ticket 4711" if kind is ActionKind.RESOLVE else None,
         step=TAKE_RETURN,
         since=suspended.since,
     )
     recorded = await scene.ledger.ask_action(action)
-    return OperatorCommand(
-        by=action.by, reason=action.reason, action_id=recorded.action_id, outcome=BankOutcome.CORRECTED
-    )
+    return OperatorCommand(by=action.by, reason=action.reason, action_id=recorded.action_id, outcome=outcome)
 
 
 async def suspended_as(scene: Scene, booking: Booking) -> Suspended:
@@ -153,6 +163,48 @@ async def return_corrected(scene: Scene) -> str:
     return booking.id
 
 
+async def return_written_off(scene: Scene) -> str:
+    """A return that its bank will never put right: two people agree to bear it, one alone is not heard."""
+    person = await scene.person()
+    deposit = await deposited(scene, person, 300)
+    await (await give_back(scene, deposit, "R01")).result()
+    booking = await give_back(scene, deposit, "R02")
+    await parked(scene, booking, "return_twice")
+    command = await resolution(scene, await suspended_as(scene, booking), ActionKind.FORCE)
+    assert await refusal_of(booking.execute_update(FORCE_UPDATE, command)) == CANNOT_RESOLVE
+    await scene.ledger.approve_action(ActionId(command.action_id), JOHN, "seen the letter")
+    assert await refusal_of(booking.execute_update(RESOLVE_UPDATE, command)) == CANNOT_RESOLVE
+    await booking.execute_update(FORCE_UPDATE, command)
+    outcome = await booking.result()
+    assert outcome.suspended is not None
+    assert outcome.suspended.cleared_as is Clearance.WRITTEN_OFF
+    assert await scene.money(person) == (0, 0)
+    return booking.id
+
+
+async def return_to_a_closed_wallet(scene: Scene) -> str:
+    """A withdrawal comes back to a wallet that is closed for ever: the bank pays its owner in another way."""
+    person = await scene.person(balance=500)
+    payment = await scene.withdraw(person, 500)
+    await scene.finish(payment, SUCCEEDED)
+    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.CLOSE)
+    booking = await give_back(scene, payment, "R03")
+    await parked(scene, booking, "return_wallet_closed")
+    order = PaymentInstruction(
+        reference=f"{TransactionId.new(7)}:withdrawal",
+        account_token=(await scene.person()).customer.account_token,
+        amount=Money(500, "USD"),
+    )
+    await scene.bank.push(order)
+    await booking.execute_update(RESOLVE_UPDATE, await resolution(scene, await suspended_as(scene, booking)))
+    outcome = await booking.result()
+    assert outcome.suspended is not None
+    assert (outcome.unmatched, outcome.suspended.cleared_as) == (Unmatched.WALLET_CLOSED, Clearance.CORRECTED)
+    assert await scene.money(person) == (0, 0)
+    assert (await scene.transaction(payment)).status is SUCCEEDED
+    return booking.id
+
+
 async def return_watched(scene: Scene) -> str:
     """The statement is read, and what it says is started; the id of the reading."""
     deposit = await deposited(scene, await scene.person(), 200)
@@ -164,6 +216,14 @@ async def return_watched(scene: Scene) -> str:
 
 
 RETURN_WALKS: Final[dict[str, Callable[[Scene], Awaitable[str]]]] = {
-    walk.__name__: walk for walk in (return_booked, return_parked, return_corrected, return_watched)
+    walk.__name__: walk
+    for walk in (
+        return_booked,
+        return_parked,
+        return_corrected,
+        return_written_off,
+        return_to_a_closed_wallet,
+        return_watched,
+    )
 }
 """Recorded for the corpus: `python -m tests.replay.record VERSION-returns return_`."""
