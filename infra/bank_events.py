@@ -25,13 +25,14 @@ async def handle_bank_events(client: Client) -> None:
     )
 
 
-PAUSE_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 3.0
+"""A run costs Temporal and the worker as much as a payment does, and who waits asks the bank every 5 s anyway."""
 
 
 class Soon:
     """Has something done at once, but no more often than every `pause_seconds`: once for all who asked meanwhile.
 
-    A run costs Temporal as much as a payment does, and a bank that settles at once sends an event for each payment.
+    A bank that settles at once sends an event for each payment.
     """
 
     def __init__(self, act: Callable[[], Awaitable[None]], pause_seconds: float = PAUSE_SECONDS) -> None:
