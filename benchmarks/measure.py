@@ -79,8 +79,11 @@ class Session:
     def compare(self, kinds: Sequence[Kind]) -> None:
         """Search the rates of these kinds in turns, then their latencies at half the rate of the first, in turns.
 
-        The machine is not equally fast at all times: what is compared shares each of its moods.
+        The machine is not equally fast at all times: what is compared shares each of its moods. Each kind is warm
+        before anything counts, and every second turn goes the other way round: what one leaves behind meets all others.
         """
+        for kind in kinds:
+            self.saturated(kind)
         for number in range(self._effort.rounds):
             self._say(f"[bold]{' and '.join(kinds)}[/]: round {number + 1} of {self._effort.rounds}")
             self._search(kinds)
@@ -95,7 +98,7 @@ class Session:
         """Measure the latencies of these kinds at a rate, in turns."""
         slices: dict[Kind, list[Trial]] = {kind: [] for kind in kinds}
         for number in range(self._effort.slices if rate else 0):
-            for kind in kinds:  # Arrivals of the same kind for each of them.
+            for kind in _in_turn(kinds, number):  # Arrivals of the same kind for each of them.
                 slices[kind].append(self._trial(kind, rate, self._effort.slice_seconds, poisson_seed=number))
         for kind, trials in slices.items():
             if trials:
@@ -110,11 +113,14 @@ class Session:
         for kind in kinds:
             first = self.saturated(kind).completed_per_second * FIRST_GUESS
             searches[kind] = Search(max(1.0, first), self._effort.trials)
+        turn = 0
         while not all(search.done for search in searches.values()):
-            for kind, search in searches.items():
+            for kind in _in_turn(kinds, turn):
+                search = searches[kind]
                 if not search.done:
                     trial = self._trial(kind, search.rate, self._effort.trial_seconds)
                     search.note(trial.kept_up)
+            turn += 1
         for kind, search in searches.items():
             self.findings.rates.setdefault(kind, []).append(search.kept)
             self._say(f"  {kind} sustains [bold]{search.kept:.1f}/s[/]")
@@ -158,6 +164,10 @@ class Session:
         clean, said = self._site.verify()
         self.findings.verified[kind] = clean
         self._say("  every invariant holds" if clean else f"[red]verify found something wrong[/]\n{said}")
+
+
+def _in_turn(kinds: Sequence[Kind], turn: int) -> Sequence[Kind]:
+    return kinds if turn % 2 == 0 else kinds[::-1]
 
 
 def _line(trial: Trial) -> str:

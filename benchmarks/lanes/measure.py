@@ -109,8 +109,6 @@ class Lanes:
         self._say(f"idle, all processes take {sum(self.found.idle.values()):.0%} of a core")
 
     def _express(self) -> None:
-        for kind in (Kind.EXPRESS, Kind.ENDPOINT):
-            self._session.saturated(kind)  # The first requests ask for what is remembered afterwards.
         before = self._tables()
         self._session.compare([Kind.EXPRESS, Kind.ENDPOINT])
         self.found.growth["express"] = Growth.between(before, self._tables())
