@@ -184,7 +184,7 @@ class BankPayment(Payment):
         return self._answer
 
     def _overtaken(self) -> None:
-        """The bank has answered while a person said what it did: that counts, unless they said more than it does."""
+        """The bank has accepted it while a person said what it did: that counts, unless they said more than it does."""
         if self.ruling is None or self.ruling.outcome is BankOutcome.SETTLED or self._freed:
             return
         if workflow.patched(OWN_WORD_FIRST):
@@ -272,7 +272,7 @@ class BankPayment(Payment):
         reply = await asking
         if reply.state in _PAID:
             self._answer = reply
-        self._overtaken()
+            self._overtaken()
         return reply
 
     @property
