@@ -51,8 +51,8 @@ class Found:
 
     alone: list[float | None] = field(default_factory=list)
     beside: list[float | None] = field(default_factory=list)
-    ended_at: list[float] = field(default_factory=list)
-    """Seconds since the other bank was back, of each that had waited."""
+    ended_at: list[list[float]] = field(default_factory=list)
+    """Seconds since the other bank was back, of each that had waited, by round."""
     lost: int = 0
     """Of those that had waited: did not succeed."""
 
@@ -101,7 +101,7 @@ async def measure(here: Scene, there: Scene, effort: Effort, say: Say) -> Found:
         there.process.restart()
         say("the bank is back")
         ended_at, lost = await _ends(there, waiting)
-        found.ended_at += ended_at
+        found.ended_at.append(ended_at)
         found.lost += lost
         say(f"all have ended after {max(ended_at):.1f} s")
     found.alone += await _open_loop(here, people, effort, seed=effort.rounds)

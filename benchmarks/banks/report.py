@@ -1,6 +1,7 @@
 """From what was found to figures and raw results."""
 
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from benchmarks.banks.measure import Found
@@ -33,17 +34,19 @@ def figures_of(found: Found, command: str) -> Figures:
         "bank_drain_to_limit": Figure.of(
             drained / CALLS_PER_SECOND if drained else None, "×", "higher", command, DRAIN_TARGET
         ),
-        "bank_drain_seconds": Figure.of(max(found.ended_at, default=None), "s", "lower", command),
+        "bank_drain_seconds": Figure.of(max(map(max, found.ended_at), default=None), "s", "lower", command),
         "bank_payments_failed": Figure.of(lost, "payments", "lower", command, 0),
     }
 
 
 def drain_rate(found: Found) -> float | None:
-    """Payments a second in the middle of the drain; None of too few."""
-    first, last = (percentile(found.ended_at, percent) for percent in _MIDDLE)
-    if first is None or last is None or last <= first:
-        return None
-    return len(found.ended_at) * (_MIDDLE[1] - _MIDDLE[0]) / 100 / (last - first)
+    """Payments a second in the middle of the drain, the median of the rounds; None of too few."""
+    rates = []
+    for ended in found.ended_at:
+        first, last = (percentile(ended, percent) for percent in _MIDDLE)
+        if first is not None and last is not None and last > first:
+            rates.append(len(ended) * (_MIDDLE[1] - _MIDDLE[0]) / 100 / (last - first))
+    return median(rates) if rates else None
 
 
 def write_raw(found: Found, folder: Path = RESULTS / "raw/banks") -> None:
@@ -52,4 +55,5 @@ def write_raw(found: Found, folder: Path = RESULTS / "raw/banks") -> None:
     phases = (("alone", found.alone), ("beside", found.beside))
     rows = [[phase, "" if each is None else round(each, 1)] for phase, part in phases for each in part]
     write_rows(folder / "open_loop.csv", [["phase", "completed_ms"], *rows])
-    write_rows(folder / "drain.csv", [["ended_s"], *([round(each, 2)] for each in sorted(found.ended_at))])
+    drained = [[number, round(each, 2)] for number, ended in enumerate(found.ended_at, 1) for each in sorted(ended)]
+    write_rows(folder / "drain.csv", [["round", "ended_s"], *drained])
