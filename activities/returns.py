@@ -97,7 +97,7 @@ class ReturnActivities:
             if (why := await self._why_not(payment, request)) is not None:
                 return await self._suspended(request, why)
             item = await self._matched(request)
-            if item is not None and item.cleared_as not in (None, Clearance.MATCHED):
+            if item is not None and item.cleared_as is not Clearance.MATCHED:
                 return ReturnOutcome(unmatched=Unmatched(item.reason), detail=item.detail, suspended=_known(item))
             await self._ledger.take_step(
                 StepCommand(transaction_id=payment.transaction_id, step=_RETURNS[payment.kind], notice=request.notice)

@@ -19,6 +19,7 @@ from api.json_body import JsonRoute
 from api.openapi import READS, WRITES, problems, success
 from api.operating import asked_by
 from api.parked_workflows import ParkedWorkflow, ParkedWorkflows
+from api.schemas import RuleBody
 from api.security import Operator
 from api.views import View
 from domain.contracts.operators import ActionKind
@@ -130,7 +131,7 @@ async def retry_parked_workflow(
     fingerprint = fingerprint_of("/v1/attention/workflows/retry", body)
     update_id = record_of(caller.client_id, None, chosen, fingerprint).key_digest
     await parked.retry(workflow_id, asked_by(caller), body.reason, update_id)
-    log.info("workflow.told", workflow_id=workflow_id, kind="retry", by=asked_by(caller), reason=body.reason)
+    _note(workflow_id, "retry", asked_by(caller), body)
     return answer(_view(await parked.one(workflow_id)))
 
 
@@ -151,7 +152,7 @@ async def resolve_parked_return(
     item = await _item(backends, workflow_id)
     action = action_of(item, caller, ActionKind.RESOLVE, body, key)
     done = await backends.operating.tell(item, replace(action, outcome=body.outcome, evidence=body.evidence))
-    log.info("workflow.told", workflow_id=workflow_id, kind="resolve", by=done.by, reason=body.reason)
+    _note(workflow_id, "resolve", done.by, body)
     return answer(_view(await parked.one(workflow_id)))
 
 
@@ -171,7 +172,7 @@ async def propose_write_off_of_return(
     item = await _item(backends, workflow_id)
     action = action_of(item, caller, ActionKind.FORCE, body, key)
     proposed = await backends.operating.ask(item, replace(action, outcome=body.outcome))
-    log.info("workflow.told", workflow_id=workflow_id, kind="force", by=proposed.by, reason=body.reason)
+    _note(workflow_id, "force", proposed.by, body)
     return answer(view_of_action(proposed))
 
 
@@ -197,7 +198,7 @@ async def approve_write_off_of_return(
     demand_key(key, body)
     item = await _item(backends, workflow_id)
     done = await backends.operating.approve(item, action_id, caller, body.reason)
-    log.info("workflow.told", workflow_id=workflow_id, kind="approve", by=asked_by(caller), reason=body.reason)
+    _note(workflow_id, "approve", asked_by(caller), body)
     return answer(view_of_action(done))
 
 
@@ -221,6 +222,10 @@ async def _item(backends: Backends, workflow_id: str) -> _SuspendedReturn:
         raise CannotResolve("It is on no suspense account.")
     open_since = Attention(step=TAKE_RETURN, reason=item.reason, since=item.since)
     return _SuspendedReturn(item.item_id, workflow_id, None if item.cleared_as else open_since)
+
+
+def _note(workflow_id: str, kind: str, by: str, body: RuleBody) -> None:
+    log.info("workflow.told", workflow_id=workflow_id, kind=kind, by=by, reason=body.reason)
 
 
 def _parked(backends: Backends) -> ParkedWorkflows:

@@ -1,4 +1,4 @@
-"""What a bank has moved and is no payment's yet: on a suspense account, until it is put right or matched.
+"""What a bank has moved and is no payment's yet: on a suspense account, until it is put right, matched or written off.
 
 An item is posted and cleared on the accounts that its place gives it, all locked before anything is read: two who do
 the same at once come one after the other, and the second finds what the first has done.

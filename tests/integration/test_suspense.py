@@ -13,7 +13,8 @@ from ledger.invariants import BankBalance, Finding, verify
 from ledger.local import LocalLedger
 from tests.money.records import Records
 from tests.money.requests import Client
-from tests.money.suspense import JOHN, MARIA, agreed, line_of, write_off
+from tests.money.suspense import agreed, line_of, write_off
+from tests.money.write_offs import JOHN, MARIA
 
 OUT, IN = -700, 450
 

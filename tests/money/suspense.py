@@ -5,14 +5,14 @@ from typing import Final
 from uuid import UUID
 
 from domain.contracts.operators import ActionKind, BankOutcome, NewAction, OperatorAction, Via
-from domain.contracts.returns import TAKE_RETURN
+from domain.contracts.returns import TAKE_RETURN, Suspended
 from domain.contracts.suspense import Clearance, Clearing, NewSuspenseItem, SuspenseItem
 from domain.ids import ActionId
 from ledger.service import LedgerService
 from tests.money.corruptions import breaking
+from tests.money.write_offs import JOHN, MARIA
 
 BANK: Final = "erring"
-MARIA, JOHN = "operator:maria", "operator:john"
 
 SUSPENSE_CORRUPTIONS: Final = (
     breaking(
@@ -75,21 +75,28 @@ def line_of(return_reference: str, moved: int, bank: str = BANK) -> NewSuspenseI
     )
 
 
-async def agreed(ledger: LedgerService, item: SuspenseItem) -> OperatorAction:
-    """Two people have said that nobody will put it right."""
-    asked = NewAction(
+async def said(ledger: LedgerService, item: SuspenseItem | Suspended, outcome: BankOutcome) -> OperatorAction:
+    """What the API records of an operator's word on an item; that it is written off wants another's approval."""
+    corrected = outcome is BankOutcome.CORRECTED
+    action = NewAction(
         action_id=ActionId.new(item.item_id.bucket),
         transaction_id=item.item_id,
-        kind=ActionKind.FORCE,
+        kind=ActionKind.RESOLVE if corrected else ActionKind.FORCE,
         via=Via.API,
         by=MARIA,
-        reason="the dispute is lost",
-        outcome=BankOutcome.WRITTEN_OFF,
+        reason="called" if corrected else "the dispute is lost",
+        outcome=outcome,
+        evidence="ticket 4711" if corrected else None,
         step=TAKE_RETURN,
         since=item.since,
     )
-    recorded = await ledger.ask_action(asked)
-    return await ledger.approve_action(recorded.action_id, JOHN, "I have seen the letter")
+    return await ledger.ask_action(action)
+
+
+async def agreed(ledger: LedgerService, item: SuspenseItem) -> OperatorAction:
+    """Two people have said that nobody will put it right."""
+    asked = await said(ledger, item, BankOutcome.WRITTEN_OFF)
+    return await ledger.approve_action(asked.action_id, JOHN, "I have seen the letter")
 
 
 async def write_off(ledger: LedgerService, item: SuspenseItem) -> SuspenseItem:

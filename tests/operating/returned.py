@@ -7,19 +7,26 @@ from typing import Final
 import pytest
 
 import activities.returns as return_activities
-from bank_adapters.port import Direction, PaymentInstruction
+from bank_adapters.port import Direction
 from domain.contracts.operators import ActionState, BankOutcome
 from domain.contracts.returns import Unmatched
 from domain.contracts.suspense import Clearance
 from domain.contracts.wallets import ChangeKind
-from domain.ids import TransactionId
-from domain.money import Money
-from domain.transactions import TransactionStatus
+from domain.transactions import TransactionKind, TransactionStatus
 from tests.money.requests import change_wallet
 from tests.operating.desk import ACTIONS, Desk
 from tests.operating.performing import performs
 from tests.operating.runbook import Runbook
-from tests.workflow.returning import Booking, booking_of, deposited, give_back, parked, watch
+from tests.workflow.returning import (
+    Booking,
+    back_to_a_closed_wallet,
+    booking_of,
+    by_hand,
+    deposited,
+    give_back,
+    parked,
+    watch,
+)
 from tests.workflow.scene import Payment, Person, Scene
 
 DISPUTED, MISREAD = "return_late, disputed", "return_late, misread"
@@ -52,7 +59,7 @@ class Returned:
 
     async def corrected(self, amount: int) -> None:
         """The bank puts its statement right."""
-        await self.scene.bank.pull(self._instruction(amount))
+        await self.scene.bank.pull(by_hand(self.person, TransactionKind.DEPOSIT, amount))
 
     async def _bring(self) -> None:
         scene = self.scene
@@ -62,9 +69,9 @@ class Returned:
         ]
         never = await self._failed()
         await (await give_back(scene, twice, "R01")).result()
-        self.closed = [await _back_to_a_closed_wallet(scene, amount) for amount in (60, 61)]
+        self.closed = [(await back_to_a_closed_wallet(scene, amount))[-1] for amount in (60, 61)]
         self.windows.setattr(return_activities, "may_still_return", _over)
-        unknown = self._instruction(150)
+        unknown = by_hand(self.person, TransactionKind.DEPOSIT, 150)
         await scene.bank.pull(unknown)
         returns = {
             Unmatched.WRONG_AMOUNT: await scene.admin.give_back(_reference(wrong), "R01", 299),
@@ -87,13 +94,6 @@ class Returned:
         failed = await self.scene.deposit(stranger, 50)
         await self.scene.finish(failed, TransactionStatus.FAILED, "wallet_frozen")
         return failed
-
-    def _instruction(self, amount: int) -> PaymentInstruction:
-        return PaymentInstruction(
-            reference=f"{TransactionId.new(7)}:deposit",
-            account_token=self.person.customer.account_token,
-            amount=Money(amount, "USD"),
-        )
 
 
 def _reference(payment: Payment) -> str:
@@ -155,16 +155,9 @@ async def return_wallet_closed(desk: Desk, book: Runbook) -> None:
     scene = desk.scene
     condition = next(block.text for block in book.left if block.words == "FILTER")
     paid, lost = (await returned_of(desk)).closed
-    stranger = await scene.person()
     async with desk.opened(book.reason, book.filter, paid.id) as ui:
         await ui.reads("suspense account")
-        await scene.bank.push(
-            PaymentInstruction(
-                reference=f"{TransactionId.new(7)}:withdrawal",
-                account_token=stranger.customer.account_token,
-                amount=Money(60, "USD"),
-            )
-        )
+        await scene.bank.push(by_hand(await scene.person(), TransactionKind.WITHDRAWAL, 60))
         await desk.shell(book.take("sh"), booking=paid.id)
     async with desk.opened(book.reason, condition, lost.id):
         printed = await desk.shell(book.take("sh"), booking=lost.id, key=desk.maria)
@@ -172,16 +165,6 @@ async def return_wallet_closed(desk: Desk, book: Runbook) -> None:
         await desk.shell(book.take("sh"), booking=lost.id, action=action, key=desk.john)
     ended = [(await booking.result()).suspended for booking in (paid, lost)]
     assert [each and each.cleared_as for each in ended] == [Clearance.CORRECTED, Clearance.WRITTEN_OFF]
-
-
-async def _back_to_a_closed_wallet(scene: Scene, amount: int) -> Booking:
-    person = await scene.person(balance=amount)
-    payment = await scene.withdraw(person, amount)
-    await scene.finish(payment, TransactionStatus.SUCCEEDED)
-    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.CLOSE)
-    booking = await give_back(scene, payment, "R03")
-    await parked(scene, booking, Unmatched.WALLET_CLOSED)
-    return booking
 
 
 @performs("return_late")

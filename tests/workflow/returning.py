@@ -7,10 +7,9 @@ from uuid import uuid4
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 
 from bank_adapters.port import PaymentInstruction
-from domain.contracts.operators import ActionKind, BankOutcome, NewAction, Via
+from domain.contracts.operators import BankOutcome
 from domain.contracts.payments import OPERATIONS_QUEUE
 from domain.contracts.returns import (
-    TAKE_RETURN,
     WATCH_RETURNS_WORKFLOW,
     ReturnOutcome,
     Suspended,
@@ -31,13 +30,14 @@ from domain.contracts.workflows import (
 )
 from domain.ids import ActionId, TransactionId
 from domain.money import Money
-from domain.transactions import TransactionStatus
+from domain.transactions import TransactionKind, TransactionStatus
 from tests.money.requests import change_wallet
+from tests.money.suspense import said
+from tests.money.write_offs import JOHN
 from tests.workflow.operators import refusal_of
 from tests.workflow.scene import PATIENCE_SECONDS, Payment, Person, Scene, until
 
 SUCCEEDED = TransactionStatus.SUCCEEDED
-JOHN = "operator:john"
 
 Booking = WorkflowHandle[object, ReturnOutcome]
 
@@ -85,6 +85,35 @@ async def deposited(scene: Scene, person: Person, amount: int) -> Payment:
     return deposit
 
 
+async def taken_back_twice(scene: Scene, person: Person) -> Booking:
+    """A deposit of 300 comes back, and once more: the second return, parked."""
+    deposit = await deposited(scene, person, 300)
+    await (await give_back(scene, deposit, "R01")).result()
+    booking = await give_back(scene, deposit, "R02")
+    await parked(scene, booking, "return_twice")
+    return booking
+
+
+async def back_to_a_closed_wallet(scene: Scene, amount: int) -> tuple[Person, Payment, Booking]:
+    """Who withdrew all they had and closed their wallet, the withdrawal, and its return, parked."""
+    person = await scene.person(balance=amount)
+    payment = await scene.withdraw(person, amount)
+    await scene.finish(payment, SUCCEEDED)
+    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.CLOSE)
+    booking = await give_back(scene, payment, "R03")
+    await parked(scene, booking, Unmatched.WALLET_CLOSED)
+    return person, payment, booking
+
+
+def by_hand(person: Person, kind: TransactionKind, amount: int) -> PaymentInstruction:
+    """An order to the bank that is no payment of ours."""
+    return PaymentInstruction(
+        reference=f"{TransactionId.new(7)}:{kind}",
+        account_token=person.customer.account_token,
+        amount=Money(amount, "USD"),
+    )
+
+
 async def return_booked(scene: Scene) -> str:
     """A deposit comes back, is found and booked; the id of the return's workflow."""
     person = await scene.person()
@@ -97,33 +126,19 @@ async def return_booked(scene: Scene) -> str:
 async def return_parked(scene: Scene) -> str:
     """A return whose payment came back before parks, is tried again in vain, and is ended by a person."""
     person, _ = await scene.person(), await scene.person(balance=1_000)
-    deposit = await deposited(scene, person, 300)
-    await (await give_back(scene, deposit, "R01")).result()
-    booking = await give_back(scene, deposit, "R02")
-    await parked(scene, booking, "return_twice")
+    booking = await taken_back_twice(scene, person)
     await booking.execute_update(RETRY_UPDATE, OperatorCommand(by="tests", reason="to see what happens"))
     await booking.terminate("the bank makes it good")
     assert await scene.money(person) == (0, 0)
     return booking.id
 
 
-async def resolution(scene: Scene, suspended: Suspended, kind: ActionKind = ActionKind.RESOLVE) -> OperatorCommand:
-    """What the API tells a return, and has recorded: its bank has put it right, or (a FORCE) it is written off."""
-    outcome = BankOutcome.CORRECTED if kind is ActionKind.RESOLVE else BankOutcome.WRITTEN_OFF
-    action = NewAction(
-        action_id=ActionId.new(suspended.item_id.bucket),
-        transaction_id=suspended.item_id,
-        kind=kind,
-        via=Via.API,
-        by="operator:maria",
-        reason="called",
-        outcome=outcome,
-        evidence="ticket 4711" if kind is ActionKind.RESOLVE else None,
-        step=TAKE_RETURN,
-        since=suspended.since,
-    )
-    recorded = await scene.ledger.ask_action(action)
-    return OperatorCommand(by=action.by, reason=action.reason, action_id=recorded.action_id, outcome=outcome)
+async def resolution(
+    scene: Scene, suspended: Suspended, outcome: BankOutcome = BankOutcome.CORRECTED
+) -> OperatorCommand:
+    """What the API tells a return, and has recorded."""
+    action = await said(scene.ledger, suspended, outcome)
+    return OperatorCommand(by=action.by, reason=action.reason, action_id=action.action_id, outcome=outcome)
 
 
 async def suspended_as(scene: Scene, booking: Booking) -> Suspended:
@@ -137,13 +152,7 @@ async def suspended_as(scene: Scene, booking: Booking) -> Suspended:
 
 async def put_right(scene: Scene, booking: Booking, amount: int) -> ReturnOutcome:
     """The bank gives the money back, and an operator says so."""
-    person = await scene.person()
-    order = PaymentInstruction(
-        reference=f"{TransactionId.new(7)}:deposit",
-        account_token=person.customer.account_token,
-        amount=Money(amount, "USD"),
-    )
-    await scene.bank.pull(order)
+    await scene.bank.pull(by_hand(await scene.person(), TransactionKind.DEPOSIT, amount))
     command = await resolution(scene, await suspended_as(scene, booking))
     await booking.execute_update(RESOLVE_UPDATE, command)
     return await booking.result()
@@ -152,10 +161,7 @@ async def put_right(scene: Scene, booking: Booking, amount: int) -> ReturnOutcom
 async def return_corrected(scene: Scene) -> str:
     """A return whose payment came back before is on a suspense account, until the bank puts it right."""
     person = await scene.person()
-    deposit = await deposited(scene, person, 300)
-    await (await give_back(scene, deposit, "R01")).result()
-    booking = await give_back(scene, deposit, "R02")
-    await parked(scene, booking, "return_twice")
+    booking = await taken_back_twice(scene, person)
     outcome = await put_right(scene, booking, 300)
     assert outcome.suspended is not None
     assert outcome.suspended.cleared_as is Clearance.CORRECTED
@@ -166,11 +172,8 @@ async def return_corrected(scene: Scene) -> str:
 async def return_written_off(scene: Scene) -> str:
     """A return that its bank will never put right: two people agree to bear it, one alone is not heard."""
     person = await scene.person()
-    deposit = await deposited(scene, person, 300)
-    await (await give_back(scene, deposit, "R01")).result()
-    booking = await give_back(scene, deposit, "R02")
-    await parked(scene, booking, "return_twice")
-    command = await resolution(scene, await suspended_as(scene, booking), ActionKind.FORCE)
+    booking = await taken_back_twice(scene, person)
+    command = await resolution(scene, await suspended_as(scene, booking), BankOutcome.WRITTEN_OFF)
     assert await refusal_of(booking.execute_update(FORCE_UPDATE, command)) == CANNOT_RESOLVE
     await scene.ledger.approve_action(ActionId(command.action_id), JOHN, "seen the letter")
     assert await refusal_of(booking.execute_update(RESOLVE_UPDATE, command)) == CANNOT_RESOLVE
@@ -184,18 +187,8 @@ async def return_written_off(scene: Scene) -> str:
 
 async def return_to_a_closed_wallet(scene: Scene) -> str:
     """A withdrawal comes back to a wallet that is closed for ever: the bank pays its owner in another way."""
-    person = await scene.person(balance=500)
-    payment = await scene.withdraw(person, 500)
-    await scene.finish(payment, SUCCEEDED)
-    await change_wallet(scene.ledger, person.wallet_id, ChangeKind.CLOSE)
-    booking = await give_back(scene, payment, "R03")
-    await parked(scene, booking, "return_wallet_closed")
-    order = PaymentInstruction(
-        reference=f"{TransactionId.new(7)}:withdrawal",
-        account_token=(await scene.person()).customer.account_token,
-        amount=Money(500, "USD"),
-    )
-    await scene.bank.push(order)
+    person, payment, booking = await back_to_a_closed_wallet(scene, 500)
+    await scene.bank.push(by_hand(await scene.person(), TransactionKind.WITHDRAWAL, 500))
     await booking.execute_update(RESOLVE_UPDATE, await resolution(scene, await suspended_as(scene, booking)))
     outcome = await booking.result()
     assert outcome.suspended is not None

@@ -7,7 +7,6 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities import returns as return_activities
-from bank_adapters.port import PaymentInstruction
 from bank_adapters.simulator.client import BankRefused
 from bank_adapters.simulator.faults import FaultKind, Operation
 from domain.bank_accounts import BankAccountStatus
@@ -16,7 +15,7 @@ from domain.contracts.payments import RetryPlan, ReturnNotice
 from domain.contracts.returns import FindReturns, ReturnOutcome, ReturnRequest, Unmatched
 from domain.contracts.suspense import Clearance, Clearing
 from domain.contracts.workflows import CANNOT_RESOLVE, RESOLVE_UPDATE, RETRY_UPDATE, OperatorCommand
-from domain.ids import ActionId, TransactionId
+from domain.ids import ActionId
 from domain.money import Money
 from domain.rails import Rail
 from domain.returns import CALENDAR_DAYS
@@ -27,12 +26,14 @@ from tests.money.requests import Client as App
 from tests.workflow.operators import refusal_of
 from tests.workflow.returning import (
     booking_of,
+    by_hand,
     deposited,
     give_back,
     parked,
     put_right,
     resolution,
     suspended_as,
+    taken_back_twice,
     watch,
 )
 from tests.workflow.scene import OPENING, Person, Scene, until
@@ -133,11 +134,7 @@ async def test_what_cannot_be_ours_parks_in_suspense_until_it_is_put_right_or_ma
     twice = await give_back(scene, deposit, "R10")
     await parked(scene, twice, "return_twice")
 
-    order = PaymentInstruction(
-        reference=f"{TransactionId.new(7)}:deposit",
-        account_token=person.customer.account_token,
-        amount=Money(150, "USD"),
-    )
+    order = by_hand(person, TransactionKind.DEPOSIT, 150)
     await scene.bank.pull(order)
     made = await scene.admin.give_back(order.reference, "R01")
     await watch(scene)
@@ -171,10 +168,7 @@ async def test_what_cannot_be_ours_parks_in_suspense_until_it_is_put_right_or_ma
 
 
 async def test_only_what_the_api_has_recorded_takes_a_return_off_the_suspense_account(scene: Scene) -> None:
-    deposit = await deposited(scene, await scene.person(), 300)
-    await (await give_back(scene, deposit, "R01")).result()
-    booking = await give_back(scene, deposit, "R02")
-    await parked(scene, booking, "return_twice")
+    booking = await taken_back_twice(scene, await scene.person())
     item = await suspended_as(scene, booking)
     recorded = await resolution(scene, item)
     wrong = {
